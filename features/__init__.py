@@ -1,0 +1,1 @@
+"""`images` + `annotations` -> `samples`, and a pinned Delta snapshot -> batches of tensors."""

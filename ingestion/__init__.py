@@ -1,0 +1,1 @@
+"""Files -> `images`, `annotations`, `categories`: the only stage that reads the outside world."""

@@ -1,0 +1,1 @@
+"""Contracts every stage shares: tables, configuration, sessions, Delta access, errors, boxes."""

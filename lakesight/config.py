@@ -1,0 +1,289 @@
+"""Configuration: one YAML a run -> frozen dataclasses. Unknown keys are errors.
+
+Precedence: defaults < YAML < `--set section.field=value`.
+"""
+
+import dataclasses
+import difflib
+import types
+import typing
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+import yaml
+
+from lakesight.errors import ConfigError
+
+
+def _require(condition: bool, message: str) -> None:
+    if not condition:
+        raise ValueError(message)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class SparkConfig:
+    """The Spark session."""
+
+    master: str = "local[*]"
+    """`local[*]`, `spark://...`; ignored on Databricks and with `remote`."""
+    remote: str | None = None
+    """Spark Connect address, `sc://host:port`."""
+    driver_memory: str = "2g"
+    conf: dict[str, str] = dataclasses.field(default_factory=dict)
+    """Further Spark settings, as they are."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class RayConfig:
+    """The Ray cluster."""
+
+    address: str | None = None
+    """`ray://...`, `auto`, or None: a private cluster in this process tree."""
+    num_cpus: int = 4
+    """Logical CPUs of the private cluster; Ray Train with two workers deadlocks below 4."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class IngestConfig:
+    """Files -> tables."""
+
+    max_pixels: int = 178_956_970
+    """Images of more pixels are refused before they are decoded (Pillow's bomb limit, 1 GiB / 4 / 3 * 2)."""
+    allow_orphans: bool = False
+    """Set annotations of images the file does not list aside instead of refusing the file."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class CheckConfig:
+    """Rules over tables."""
+
+    fail_on: Literal["error", "warn", "never"] = "error"
+    min_box_pixels: float = 1.0
+    """A side below this is `annotation_box_tiny` (warn)."""
+    min_class_annotations: int = 10
+    """A class with fewer boxes is `category_has_annotations` (warn)."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class BuildConfig:
+    """`images` + `annotations` -> `samples`."""
+
+    val_fraction: float = 0.2
+    """Share of images without a stated split that goes to val, by hash of the pixels."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ModelConfig:
+    """A DETR-family detector, built from configuration (or started from local weights)."""
+
+    name: str = "detector"
+    """Name in the model registry."""
+    architecture: str = "d_fine"
+    """`model_type` of transformers' AutoModelForObjectDetection."""
+    image_size: int = 96
+    """Side of the square input, pixels; a multiple of 32 for the RT-DETR line."""
+    config: dict[str, Any] = dataclasses.field(default_factory=dict)
+    """Arguments of the architecture's transformers configuration; nested `backbone_config` has a `model_type`."""
+    pretrained: str | None = None
+    """Local directory with `model.safetensors` to start from."""
+    score_threshold: float = 0.05
+    """Detections below are not written to `predictions`."""
+    max_detections: int = 100
+    """Detections an image, best first (COCO's 100)."""
+
+    def __post_init__(self) -> None:
+        """Check ranges."""
+        _require(self.image_size > 0, "image_size must be positive")
+        _require(0 <= self.score_threshold < 1, "score_threshold must be in [0, 1)")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TrainConfig:
+    """One training run."""
+
+    steps: int = 300
+    """Optimiser steps in all; the learning rate follows one cosine over them."""
+    batch_size: int = 16
+    """Images a worker and step."""
+    lr: float = 1e-3
+    weight_decay: float = 1e-4
+    warmup_steps: int = 50
+    min_lr_ratio: float = 0.02
+    """Where the cosine ends, as a share of `lr`."""
+    clip_norm: float = 1.0
+    flip: bool = True
+    """Random horizontal and vertical flips."""
+    freeze_backbone: bool = False
+    freeze_batch_norm: bool = False
+    """Keep transformers' frozen BatchNorm; only sensible with pretrained weights."""
+    val_every: int = 150
+    """Steps between validations; the last step always validates."""
+    seed: int = 0
+    num_workers: int = 1
+    """Ray Train workers."""
+    threads: int = 0
+    """Torch threads a worker; 0: cores / workers."""
+    use_gpu: bool = False
+
+    def __post_init__(self) -> None:
+        """Check ranges."""
+        _require(self.steps > 0, "steps must be positive")
+        _require(self.batch_size > 0, "batch_size must be positive")
+        _require(self.lr > 0, "lr must be positive")
+        _require(self.num_workers > 0, "num_workers must be positive")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TuneConfig:
+    """A sweep with Ray Tune (ASHA)."""
+
+    trials: int = 4
+    max_concurrent: int = 1
+    grace_steps: int = 50
+    """Steps before ASHA may stop a trial."""
+    space: dict[str, dict[str, Any]] = dataclasses.field(
+        default_factory=lambda: {"train.lr": {"loguniform": [1e-4, 3e-3]}}
+    )
+    """`section.field` -> {uniform | loguniform | randint: [low, high]} or {choice: [...]}."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class PredictConfig:
+    """Batch scoring."""
+
+    batch_size: int = 32
+    """Images a model call."""
+    num_actors: int = 1
+    commit_images: int = 10_000
+    """Images a Delta commit: what a killed job loses at most."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class MonitorConfig:
+    """Profile and drift of predictions."""
+
+    granularity: Literal["1 hour", "1 day", "1 week"] = "1 day"
+    timestamp: Literal["predicted_at", "captured_at"] = "predicted_at"
+    slices: tuple[str, ...] = ()
+    """SQL expressions over `images` columns, e.g. `metadata['camera']`."""
+    p_value: float = 0.05
+    """Of each test, after Benjamini-Hochberg over the run."""
+    min_effect: float = 0.2
+    """Smallest effect that counts: shift in baseline standard deviations, or total variation."""
+    min_images: int = 30
+    """Slices with fewer images are profiled but not tested."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Config:
+    """A run."""
+
+    spark: SparkConfig = SparkConfig()
+    ray: RayConfig = RayConfig()
+    ingest: IngestConfig = IngestConfig()
+    check: CheckConfig = CheckConfig()
+    build: BuildConfig = BuildConfig()
+    model: ModelConfig = ModelConfig()
+    train: TrainConfig = TrainConfig()
+    tune: TuneConfig = TuneConfig()
+    predict: PredictConfig = PredictConfig()
+    monitor: MonitorConfig = MonitorConfig()
+
+
+def load(path: Path | None = None, overrides: Sequence[str] = ()) -> Config:
+    """The configuration of a run: YAML file, then `section.field=value` overrides (values are YAML).
+
+    Raises:
+        ConfigError: no such file, not YAML, an unknown key, a value of the wrong type or out of range.
+    """
+    data = _read(path) if path else {}
+    for override in overrides:
+        _apply(data, override)
+    where = str(path) if path else "--set"
+    _refuse_unknown(data, Config, where, "")
+    try:
+        return msgspec.convert(data, Config)
+    except msgspec.ValidationError as error:
+        raise ConfigError(f"configuration: {error}", where=where, fix="correct that value") from error
+
+
+def replace(config: Config, values: Mapping[str, Any]) -> Config:
+    """`config` with `section.field` values set, checked as `load` checks them."""
+    return load_dict(to_dict(config), [f"{key}={yaml.safe_dump(value).strip()}" for key, value in values.items()])
+
+
+def load_dict(data: dict[str, Any], overrides: Sequence[str] = ()) -> Config:
+    """A configuration from what `to_dict` gave."""
+    for override in overrides:
+        _apply(data, override)
+    return msgspec.convert(data, Config)
+
+
+def to_dict(config: Config) -> dict[str, Any]:
+    """The resolved configuration as plain JSON values, as runs record it."""
+    built: dict[str, Any] = msgspec.to_builtins(config)
+    return built
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        data = yaml.safe_load(path.read_text())
+    except OSError as error:
+        raise ConfigError(
+            f"the configuration file cannot be read: {error.strerror}", where=str(path), fix="check --config"
+        ) from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError("the configuration file is not YAML", where=f"{path}: {error}") from error
+    if not isinstance(data, dict | None):
+        raise ConfigError("the configuration is not a mapping", where=str(path), expected="section: {field: value}")
+    return data or {}
+
+
+def _apply(data: dict[str, Any], override: str) -> None:
+    key, equals, value = override.partition("=")
+    section, dot, field = key.partition(".")
+    if not (equals and dot and section and field):
+        raise ConfigError(f"--set {override!r} is not understood", expected="section.field=value")
+    target = data.setdefault(section, {})
+    *parents, last = field.split(".")
+    for parent in parents:
+        target = target.setdefault(parent, {})
+    try:
+        target[last] = _number(yaml.safe_load(value))
+    except yaml.YAMLError as error:
+        raise ConfigError(f"--set {override!r}: the value is not YAML") from error
+
+
+def _number(value: Any) -> Any:
+    """YAML 1.1 reads `1e-3` as a string."""
+    try:
+        return float(value) if isinstance(value, str) else value
+    except ValueError:
+        return value
+
+
+def _refuse_unknown(data: Any, kind: Any, where: str, prefix: str) -> None:
+    if not dataclasses.is_dataclass(kind):
+        return
+    if not isinstance(data, dict):
+        raise ConfigError(f"section {prefix[:-1]!r} is not a mapping", where=where, expected="field: value")
+    hints = typing.get_type_hints(kind)
+    for key, value in data.items():
+        if key not in hints:
+            close = difflib.get_close_matches(str(key), hints, n=1)
+            raise ConfigError(
+                f"unknown configuration key {prefix}{key}",
+                where=where,
+                expected=f"one of {', '.join(hints)}",
+                fix=f"did you mean {prefix}{close[0]}?" if close else "remove it",
+            )
+        _refuse_unknown(value, _plain(hints[key]), where, f"{prefix}{key}.")
+
+
+def _plain(kind: Any) -> Any:
+    """`X | None` -> X."""
+    if isinstance(kind, types.UnionType):
+        return next(arg for arg in typing.get_args(kind) if arg is not type(None))
+    return kind

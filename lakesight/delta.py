@@ -1,0 +1,198 @@
+"""Delta without a JVM (delta-rs): create tables, read them, plan a pinned snapshot, commit exactly once."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.dataset as ds
+import pyarrow.fs as pafs
+import pyarrow.parquet as pq
+from deltalake import (
+    ColumnProperties,
+    CommitProperties,
+    DeltaTable,
+    Transaction,
+    WriterProperties,
+    write_deltalake,
+)
+from deltalake.exceptions import DeltaError, TableNotFoundError
+
+from lakesight.errors import TableError
+from lakesight.tables import TABLES, Table
+from lakesight.warehouse import Warehouse
+
+ROWS_PER_GROUP = 100
+"""Of tables with image bytes: a random row costs one row group of some 10 MB, not the file."""
+TARGET_FILE_BYTES = 256 * 2**20
+READABLE_FEATURES = {"timestampNtz"}
+"""Reader features beyond protocol 1 that the parquet files alone do not contradict."""
+
+
+def create_tables(warehouse: Warehouse) -> None:
+    """Create every table of the contract that is not there yet, with widely readable protocol features only."""
+    for table in TABLES.values():
+        if warehouse.exists(table.name):
+            continue
+        with warehouse.lock(table.name):
+            DeltaTable.create(
+                warehouse.path(table.name),
+                schema=table.arrow,
+                mode="ignore",
+                name=table.name,
+                description=f"One row is {table.row}.",
+                configuration=_properties(table),
+            )
+
+
+def _properties(table: Table) -> dict[str, str | None]:
+    """Statistics on flat columns only: a min/max of `content` would be a whole JPEG in the log."""
+    flat = [c.name for c in table.columns if not pa.types.is_nested(c.type) and c.name != table.bytes_column]
+    return {
+        "delta.dataSkippingStatsColumns": ",".join(flat),
+        "delta.targetFileSize": str(TARGET_FILE_BYTES),
+        "delta.enableDeletionVectors": "false",
+    }
+
+
+def open_table(warehouse: Warehouse, name: str, version: int | None = None) -> DeltaTable:
+    """The table at a version (None: the latest).
+
+    Raises:
+        TableError: no such table or version.
+    """
+    try:
+        return DeltaTable(warehouse.path(name), version=version)
+    except (TableNotFoundError, DeltaError) as error:
+        at = "" if version is None else f" at version {version}"
+        raise TableError(
+            f"table {name} cannot be read{at}",
+            where=str(warehouse.path(name)),
+            expected=f"a Delta table written by {TABLES[name].writer}",
+            fix="run that stage first, or `lakesight sql` to see which versions exist",
+        ) from error
+
+
+def version(warehouse: Warehouse, name: str) -> int:
+    """The latest version of a table."""
+    return open_table(warehouse, name).version()
+
+
+def versions(warehouse: Warehouse, *names: str) -> dict[str, int]:
+    """The latest version of each table, as runs record them."""
+    return {name: version(warehouse, name) for name in names}
+
+
+def read(
+    warehouse: Warehouse,
+    name: str,
+    *,
+    columns: Sequence[str] | None = None,
+    where: pc.Expression | None = None,
+    version: int | None = None,
+) -> pa.Table:
+    """Rows of a table at a version, as Arrow. For narrow reads; images go through `plan`."""
+    table = open_table(warehouse, name, version)
+    _refuse_unreadable(table, name)
+    # Through a file system of our own: a process that ends right after delta-rs' own reader may abort.
+    filesystem = pafs.SubTreeFileSystem(str(warehouse.path(name)), pafs.LocalFileSystem())
+    dataset: ds.Dataset = table.to_pyarrow_dataset(filesystem=filesystem)
+    return dataset.to_table(columns=list(columns) if columns else None, filter=where)
+
+
+@dataclass(frozen=True)
+class Unit:
+    """The smallest piece of a snapshot that is read at once: one row group of one file."""
+
+    path: str
+    row_group: int
+    num_rows: int
+    num_bytes: int
+
+    def read(self, columns: Sequence[str], where: pc.Expression | None = None) -> pa.Table:
+        """The unit's rows that satisfy `where`, in file order."""
+        with pq.ParquetFile(self.path) as file:
+            table = file.read_row_group(self.row_group, columns=list(columns))
+        return table.filter(where) if where is not None else table
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """A table pinned at a version, as units in a reproducible order."""
+
+    table: str
+    version: int
+    units: tuple[Unit, ...]
+
+
+def plan(warehouse: Warehouse, name: str, version: int | None = None) -> Snapshot:
+    """Pin a version and list its (file, row group) units, by path and row group.
+
+    Raises:
+        TableError: the table has a protocol feature under which its parquet files alone are not its rows.
+    """
+    table = open_table(warehouse, name, version)
+    _refuse_unreadable(table, name)
+    units: list[Unit] = []
+    for relative in sorted(pa.table(table.get_add_actions(flatten=True))["path"].to_pylist()):
+        units += _units(warehouse.path(name) / relative)
+    return Snapshot(name, table.version(), tuple(units))
+
+
+def _units(path: Path) -> list[Unit]:
+    footer = pq.read_metadata(path)
+    groups = [footer.row_group(i) for i in range(footer.num_row_groups)]
+    return [Unit(str(path), i, g.num_rows, g.total_byte_size) for i, g in enumerate(groups)]
+
+
+def _refuse_unreadable(table: DeltaTable, name: str) -> None:
+    protocol = table.protocol()
+    odd = set(protocol.reader_features or []) - READABLE_FEATURES
+    if table.metadata().configuration.get("delta.columnMapping.mode", "none") != "none":
+        odd.add("columnMapping")
+    if odd:
+        raise TableError(
+            f"table {name} uses Delta features that cannot be read from its files: {', '.join(sorted(odd))}",
+            expected="a table without them, as Lakesight creates it",
+            fix="copy it with `CREATE TABLE ... AS SELECT`, or drop the feature (ALTER TABLE ... DROP FEATURE)",
+        )
+
+
+def commit(warehouse: Warehouse, name: str, rows: pa.Table, *, app_id: str, txn: int) -> bool:
+    """Append `rows` once: (app_id, txn) is recorded in the log, and a replay adds nothing.
+
+    Returns whether rows were added. `rows` must have the table's columns; they are cast to its schema.
+    """
+    table = TABLES[name]
+    data = rows.select(table.arrow.names).cast(table.arrow)
+    with warehouse.lock(name):
+        # delta-rs records transactions but does not refuse a replay: look, then write through the same handle.
+        handle = open_table(warehouse, name)
+        if (handle.transaction_version(app_id) or 0) >= txn:
+            return False
+        write_deltalake(
+            handle,
+            data,
+            mode="append",
+            writer_properties=_writer_properties(table),
+            commit_properties=CommitProperties(app_transactions=[Transaction(app_id, txn)]),
+        )
+    return True
+
+
+def last_txn(warehouse: Warehouse, name: str, app_id: str) -> int:
+    """The highest transaction an application has committed; 0 if none."""
+    return open_table(warehouse, name).transaction_version(app_id) or 0
+
+
+def _writer_properties(table: Table) -> WriterProperties:
+    if table.bytes_column is None:
+        return WriterProperties(compression="SNAPPY", statistics_truncate_length=64)
+    bare = ColumnProperties(dictionary_enabled=False, statistics_enabled="NONE")
+    return WriterProperties(
+        compression="UNCOMPRESSED",
+        max_row_group_size=ROWS_PER_GROUP,
+        statistics_truncate_length=64,
+        column_properties={table.bytes_column: bare},
+    )

@@ -1,0 +1,174 @@
+"""Spark glue: one function that gives a session - local, remote (Connect) or Databricks'."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lakesight.config import SparkConfig
+from lakesight.delta import ROWS_PER_GROUP
+from lakesight.errors import SetupError
+from lakesight.warehouse import Warehouse
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+DELTA_VERSION = "4.4.0"
+"""Keep in step with the `spark` extra in pyproject.toml."""
+JARS = ("delta-spark_4.2_2.13", "delta-storage")
+MIN_JAVA = 17
+
+IMAGE_LAYOUT = {
+    "parquet.block.row.count.limit": str(ROWS_PER_GROUP),
+    "parquet.column.statistics.enabled#content": "false",
+    "parquet.enable.dictionary#content": "false",
+    "spark.sql.parquet.compression.codec": "uncompressed",
+}
+"""Session conf for writes of tables with image bytes: Delta ignores these as write options."""
+
+
+def session(warehouse: Warehouse, config: SparkConfig) -> "SparkSession":
+    """The Spark session for a warehouse; the running one if there is one.
+
+    Raises:
+        SetupError: no Java 17+, or the Delta jars are neither cached nor to be had.
+    """
+    from pyspark.sql import SparkSession
+
+    if "DATABRICKS_RUNTIME_VERSION" in os.environ:
+        return SparkSession.builder.getOrCreate()
+    if config.remote:
+        return SparkSession.builder.remote(config.remote).getOrCreate()
+    if active := SparkSession.getActiveSession():
+        return active
+    return _local(warehouse, config)
+
+
+def _local(warehouse: Warehouse, config: SparkConfig) -> "SparkSession":
+    from pyspark.sql import SparkSession
+
+    check_java()
+    log = warehouse.state("logs", "spark.log")
+    log.parent.mkdir(parents=True, exist_ok=True)
+    os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
+    os.environ["PYSPARK_PYTHON"] = sys.executable  # workers may pick another Python and crash
+    builder = SparkSession.builder.master(config.master).appName("lakesight")
+    for key, value in (_conf(log, config) | config.conf).items():
+        builder = builder.config(key, value)
+    with _stderr_to(log):
+        return builder.getOrCreate()
+
+
+def _conf(log: Path, config: SparkConfig) -> dict[str, str]:
+    cores = str(os.cpu_count() or 2)
+    log4j = Path(__file__).with_name("log4j2.properties")
+    java = f"-XX:+UseSerialGC -XX:TieredStopAtLevel=1 -Dlog4j2.configurationFile={log4j} -Dlakesight.log={log}"
+    return {
+        "spark.sql.extensions": "io.delta.sql.DeltaSparkSessionExtension",
+        "spark.sql.catalog.spark_catalog": "org.apache.spark.sql.delta.catalog.DeltaCatalog",
+        "spark.driver.extraClassPath": os.pathsep.join(str(jar) for jar in delta_jars()),
+        "spark.driver.extraJavaOptions": java,
+        "spark.driver.memory": config.driver_memory,
+        "spark.driver.host": "127.0.0.1",
+        "spark.driver.bindAddress": "127.0.0.1",
+        "spark.sql.session.timeZone": "UTC",
+        "spark.sql.shuffle.partitions": cores,
+        "spark.default.parallelism": cores,
+        "spark.sql.sources.parallelPartitionDiscovery.parallelism": cores,
+        # The default of 50 makes every operation on a small table slow.
+        "spark.databricks.delta.snapshotPartitions": "1",
+        # Image bytes pass through Arrow: keep a batch some tens of MB.
+        "spark.sql.execution.arrow.maxRecordsPerBatch": "256",
+        "spark.ui.enabled": "false",
+        "spark.ui.showConsoleProgress": "false",
+    }
+
+
+def check_java() -> int:
+    """The major version of the Java that Spark will use.
+
+    Raises:
+        SetupError: none, or one older than 17.
+    """
+    home = os.environ.get("JAVA_HOME")
+    java = f"{home}/bin/java" if home else shutil.which("java")
+    fix = "install a JDK 17 or newer (Debian, Ubuntu: apt-get install openjdk-17-jre-headless) or set JAVA_HOME"
+    expected = f"Java {MIN_JAVA} or newer"
+    if java is None or not os.access(java, os.X_OK):
+        raise SetupError("Spark needs Java, and there is none", where=java or "PATH", expected=expected, fix=fix)
+    banner = subprocess.run([java, "-version"], capture_output=True, text=True, check=False).stderr
+    found = re.search(r'version "(\d+)', banner)
+    major = int(found.group(1)) if found else 0
+    if major < MIN_JAVA:
+        raise SetupError(f"Spark needs a newer Java than {major}", where=java, expected=expected, fix=fix)
+    return major
+
+
+def delta_jars() -> list[Path]:
+    """The two Delta jars, fetched once from Maven Central by the Ivy that pyspark bundles.
+
+    Raises:
+        SetupError: they are not cached and could not be fetched.
+    """
+    cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "lakesight" / f"delta-{DELTA_VERSION}"
+    jars = [cache / f"{name}-{DELTA_VERSION}.jar" for name in JARS]
+    for name, jar in zip(JARS, jars, strict=True):
+        if not jar.exists():
+            _fetch(name, cache)
+    return jars
+
+
+def _fetch(name: str, cache: Path) -> None:
+    import pyspark
+
+    check_java()
+    cache.mkdir(parents=True, exist_ok=True)
+    ivy = next(Path(pyspark.__file__).parent.glob("jars/ivy-*.jar"))
+    command = ["java", "-cp", str(ivy), "org.apache.ivy.Main", "-warn", "-cache", str(cache / "ivy"), "-notransitive"]
+    command += ["-dependency", "io.delta", name, DELTA_VERSION, "-confs", "default"]
+    # Retrieve into a folder of our own and rename: two first starts at once must not read half a jar.
+    partial = cache / f"partial-{os.getpid()}"
+    command += ["-retrieve", f"{partial}/[artifact]-[revision].[ext]"]
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    fetched = partial / f"{name}-{DELTA_VERSION}.jar"
+    if not fetched.exists():
+        tail = (result.stdout + result.stderr).strip()[-400:]
+        raise SetupError(
+            f"the jar io.delta:{name}:{DELTA_VERSION} could not be fetched from Maven Central",
+            where=tail,
+            expected="network access once; later starts work without",
+            fix=f"connect once and run again, or copy the jar to {cache}",
+        )
+    fetched.replace(cache / fetched.name)
+
+
+@contextmanager
+def conf(spark: "SparkSession", settings: dict[str, str]) -> Iterator[None]:
+    """Session conf for the length of a block."""
+    before = {key: spark.conf.get(key, None) for key in settings}
+    for key, value in settings.items():
+        spark.conf.set(key, value)
+    try:
+        yield
+    finally:
+        for key, old in before.items():
+            spark.conf.unset(key) if old is None else spark.conf.set(key, old)
+
+
+@contextmanager
+def _stderr_to(log: Path) -> Iterator[None]:
+    """Send this process' stderr to a file while the JVM starts: it inherits it, with all it will ever say."""
+    sys.stderr.flush()
+    saved = os.dup(2)
+    with log.open("ab") as handle:
+        os.dup2(handle.fileno(), 2)
+    try:
+        yield
+    finally:
+        os.dup2(saved, 2)
+        os.close(saved)

@@ -1,0 +1,1 @@
+"""Rules, quarantine, evaluation and drift maths, as rows in Delta tables."""

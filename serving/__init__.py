@@ -1,0 +1,1 @@
+"""Batch scoring and drift monitoring: registered models + `images` -> `predictions` and metrics."""

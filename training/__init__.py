@@ -1,0 +1,1 @@
+"""A pinned `samples` version -> a trained, tuned, registered DETR-family detector."""
