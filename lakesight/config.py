@@ -5,6 +5,7 @@ Precedence: defaults < YAML < `--set section.field=value`.
 
 import dataclasses
 import difflib
+import re
 import types
 import typing
 from collections.abc import Mapping, Sequence
@@ -227,9 +228,22 @@ def to_dict(config: Config) -> dict[str, Any]:
     return built
 
 
+class _Loader(yaml.SafeLoader):
+    """YAML 1.2 floats: PyYAML alone reads `1e-3` as a string."""
+
+
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"^[-+]?(\d+(\.\d*)?|\.\d+)([eE][-+]?\d+)$"), list("-+.0123456789")
+)
+
+
+def _parse(text: str) -> Any:
+    return yaml.load(text, _Loader)
+
+
 def _read(path: Path) -> dict[str, Any]:
     try:
-        data = yaml.safe_load(path.read_text())
+        data = _parse(path.read_text())
     except OSError as error:
         raise ConfigError(
             f"the configuration file cannot be read: {error.strerror}", where=str(path), fix="check --config"
@@ -251,17 +265,9 @@ def _apply(data: dict[str, Any], override: str) -> None:
     for parent in parents:
         target = target.setdefault(parent, {})
     try:
-        target[last] = _number(yaml.safe_load(value))
+        target[last] = _parse(value)
     except yaml.YAMLError as error:
         raise ConfigError(f"--set {override!r}: the value is not YAML") from error
-
-
-def _number(value: Any) -> Any:
-    """YAML 1.1 reads `1e-3` as a string."""
-    try:
-        return float(value) if isinstance(value, str) else value
-    except ValueError:
-        return value
 
 
 def _refuse_unknown(data: Any, kind: Any, where: str, prefix: str) -> None:

@@ -77,6 +77,8 @@ def _conf(log: Path, config: SparkConfig) -> dict[str, str]:
         "spark.driver.host": "127.0.0.1",
         "spark.driver.bindAddress": "127.0.0.1",
         "spark.sql.session.timeZone": "UTC",
+        # Only names are registered there; the tables' own place is the warehouse's.
+        "spark.sql.warehouse.dir": str(log.with_name("spark-catalog")),
         "spark.sql.shuffle.partitions": cores,
         "spark.default.parallelism": cores,
         "spark.sql.sources.parallelPartitionDiscovery.parallelism": cores,

@@ -1,0 +1,68 @@
+"""Configuration: precedence, and every way a user can get it wrong."""
+
+from pathlib import Path
+
+import pytest
+
+from lakesight import config
+from lakesight.errors import ConfigError
+
+CONFIGS = sorted((Path(__file__).parents[2] / "configs").glob("*.yaml"))
+
+
+def test_defaults_then_file_then_set(tmp_path):
+    file = tmp_path / "c.yaml"
+    file.write_text("train: {steps: 7, lr: 1e-2}\n")
+    loaded = config.load(file, ["train.steps=9", "monitor.slices=[a, b]"])
+    assert (loaded.train.steps, loaded.train.lr, loaded.train.batch_size) == (9, 0.01, 16)
+    assert loaded.monitor.slices == ("a", "b")
+
+
+def test_round_trip():
+    loaded = config.load(None, ["model.config.d_model=64", "train.lr=3e-4"])
+    assert config.load_dict(config.to_dict(loaded)) == loaded
+    assert config.replace(loaded, {"train.lr": 0.5}).train.lr == 0.5
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("train: {stepz: 3}", "unknown configuration key train.stepz"),
+        ("trian: {steps: 3}", "unknown configuration key trian"),
+        ("train: {steps: many}", "Expected `int`"),
+        ("train: {steps: 0}", "steps must be positive"),
+        ("train: 3", "is not a mapping"),
+        ("[1, 2]", "is not a mapping"),
+        ("a: b: c", "not YAML"),
+        ("check: {fail_on: sometimes}", "Invalid enum value"),
+    ],
+)
+def test_wrong_files(tmp_path, text, message):
+    file = tmp_path / "c.yaml"
+    file.write_text(text)
+    with pytest.raises(ConfigError, match=message):
+        config.load(file)
+
+
+def test_suggestion_names_the_key():
+    with pytest.raises(ConfigError, match=r"did you mean train\.steps"):
+        config.load(None, ["train.stepz=3"])
+
+
+@pytest.mark.parametrize("override", ["train", "train=3", "train.steps", ".steps=3", "train.steps=[1"])
+def test_wrong_overrides(override):
+    with pytest.raises(ConfigError):
+        config.load(None, [override])
+
+
+def test_missing_file(tmp_path):
+    with pytest.raises(ConfigError, match="cannot be read"):
+        config.load(tmp_path / "none.yaml")
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.name)
+def test_shipped_configs_load_and_state_cost_and_result(path):
+    header = path.read_text().split("\n\n")[0]
+    assert config.load(path)
+    assert "cost" in header.lower()
+    assert "result" in header.lower()

@@ -1,0 +1,149 @@
+"""Delta without a JVM: exactly-once commits, pinned snapshots, refused features, layout."""
+
+import os
+import signal
+import subprocess
+import sys
+from datetime import UTC, datetime
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+import pytest
+from deltalake import DeltaTable
+
+from lakesight import delta
+from lakesight.errors import SetupError, TableError
+from lakesight.tables import CATEGORIES, IMAGES, TABLES
+from lakesight.warehouse import Warehouse, create_warehouse, open_warehouse
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+def _rows(table, *partial):
+    rows = [dict.fromkeys(table.arrow.names) | {"dataset": "d", "run_id": "r"} | row for row in partial]
+    return pa.Table.from_pylist(rows, schema=table.arrow)
+
+
+def _images(first, count):
+    content = os.urandom(2000)
+    return _rows(IMAGES, *({"image_id": i, "content": content} for i in range(first, first + count)))
+
+
+def test_commit_twice_is_once(warehouse):
+    rows = _rows(CATEGORIES, {"category_id": 1})
+    assert delta.commit(warehouse, "categories", rows, app_id="a", txn=1)
+    assert not delta.commit(warehouse, "categories", rows, app_id="a", txn=1)
+    assert delta.commit(warehouse, "categories", rows, app_id="a", txn=2)
+    assert delta.last_txn(warehouse, "categories", "a") == 2
+    assert delta.last_txn(warehouse, "categories", "b") == 0
+    assert delta.read(warehouse, "categories").num_rows == 2
+
+
+def test_read_pins_filters_and_projects(warehouse):
+    delta.commit(warehouse, "categories", _rows(CATEGORIES, {"category_id": 1}), app_id="a", txn=1)
+    delta.commit(warehouse, "categories", _rows(CATEGORIES, {"category_id": 2}), app_id="a", txn=2)
+    table = delta.read(warehouse, "categories", columns=["category_id"], where=pc.field("category_id") > 1)
+    assert table.to_pydict() == {"category_id": [2]}
+    assert delta.read(warehouse, "categories", version=1).num_rows == 1
+    with pytest.raises(TableError, match="at version 9"):
+        delta.read(warehouse, "categories", version=9)
+
+
+def test_plan_covers_every_row_once_in_order(warehouse):
+    for txn in (1, 2):
+        delta.commit(warehouse, "images", _images(txn * 1000, 250), app_id="a", txn=txn)
+    snapshot = delta.plan(warehouse, "images")
+    assert snapshot.version == 2
+    assert [unit.num_rows for unit in snapshot.units] == [100, 100, 50] * 2
+    ids = [i for unit in snapshot.units for i in unit.read(["image_id"])["image_id"].to_pylist()]
+    assert sorted(ids) == [*range(1000, 1250), *range(2000, 2250)]
+    assert delta.plan(warehouse, "images") == snapshot
+    assert len(delta.plan(warehouse, "images", version=1).units) == 3
+    some = snapshot.units[0].read(["image_id"], pc.field("image_id") == ids[7])
+    assert some["image_id"].to_pylist() == [ids[7]]
+
+
+def test_image_layout_keeps_bytes_out_of_footer_and_log(warehouse):
+    delta.commit(warehouse, "images", _images(0, 250), app_id="a", txn=1)
+    unit = delta.plan(warehouse, "images").units[0]
+    footer = pq.read_metadata(unit.path)
+    chunk = footer.row_group(0).column(footer.schema.names.index("content"))
+    assert (chunk.compression, chunk.is_stats_set) == ("UNCOMPRESSED", False)
+    assert footer.serialized_size < 20_000
+    log = (warehouse.path("images") / "_delta_log" / f"{1:020}.json").read_text()
+    assert "image_id" in log
+    assert len(log) < 20_000
+
+
+def test_every_table_has_widely_readable_protocol(warehouse):
+    for name in TABLES:
+        protocol = delta.open_table(warehouse, name).protocol()
+        assert (protocol.min_reader_version, protocol.min_writer_version) == (1, 2), name
+
+
+@pytest.mark.parametrize("feature", ["delta.columnMapping.mode", "delta.enableDeletionVectors"])
+def test_features_that_lie_are_refused(tmp_path, spark, feature):
+    made = Warehouse(tmp_path)
+    value = "name" if "Mapping" in feature else "true"
+    path = made.path("categories")
+    spark.sql(f"CREATE TABLE delta.`{path}` ({CATEGORIES.ddl}) USING delta TBLPROPERTIES ('{feature}' = '{value}')")
+    with pytest.raises(TableError, match="cannot be read from its files"):
+        delta.plan(made, "categories")
+    with pytest.raises(TableError, match="cannot be read from its files"):
+        delta.read(made, "categories")
+
+
+def test_spark_and_delta_rs_see_one_schema(warehouse, spark):
+    for table in TABLES.values():
+        seen = spark.read.format("delta").load(str(warehouse.path(table.name))).schema
+        stated = spark.createDataFrame([], table.ddl).schema
+        assert seen.simpleString() == stated.simpleString(), table.name
+
+
+@pytest.mark.parametrize("first", ["spark", "delta-rs"])
+def test_transactions_are_honoured_across_writers(warehouse, spark, first):
+    rows = _rows(CATEGORIES, {"category_id": 1})
+    frame = spark.createDataFrame(rows)
+    options = {"txnAppId": "app", "txnVersion": "1"}
+
+    def by_spark():
+        path = str(warehouse.path("categories"))
+        frame.write.format("delta").mode("append").options(**options).save(path)
+
+    def by_delta_rs():
+        delta.commit(warehouse, "categories", rows, app_id="app", txn=1)
+
+    for write in (by_spark, by_delta_rs) if first == "spark" else (by_delta_rs, by_spark):
+        write()
+    assert delta.read(warehouse, "categories").num_rows == 1
+
+
+def test_half_created_table_is_created_again(tmp_path):
+    made = create_warehouse(tmp_path)
+    (made.path("images") / "_delta_log").mkdir(parents=True)
+    delta.create_tables(made)
+    assert DeltaTable(made.path("images")).version() == 0
+
+
+def test_lock_is_freed_by_sigkill(warehouse):
+    code = (
+        "import sys, time; from pathlib import Path; from lakesight.warehouse import Warehouse\n"
+        "with Warehouse(Path(sys.argv[1])).lock('images'):\n    print('locked', flush=True); time.sleep(600)"
+    )
+    holder = subprocess.Popen([sys.executable, "-c", code, str(warehouse.root)], stdout=subprocess.PIPE)
+    assert holder.stdout.readline() == b"locked\n"
+    holder.send_signal(signal.SIGKILL)
+    holder.wait()
+    with warehouse.lock("images"):
+        assert warehouse.exists("images")
+
+
+def test_roots_that_cannot_be(tmp_path):
+    with pytest.raises(TableError, match="no tables here"):
+        open_warehouse(tmp_path / "nothing")
+    (tmp_path / "file").touch()
+    with pytest.raises(SetupError, match="not writable"):
+        create_warehouse(tmp_path / "file" / "root")
+    with pytest.raises(TableError, match="no table is called"):
+        Warehouse(tmp_path).path("imagez")
