@@ -107,10 +107,14 @@ def coco_stats(
         FormatError: a record that cannot be read as COCO.
         UserError: detections of images that are not in the ground truth.
     """
-    _refuse_unknown_images((d["image_id"] for d in detections), {image["id"] for image in ground_truth["images"]})
     try:
+        _refuse_unknown_images(
+            (detection["image_id"] for detection in detections), {image["id"] for image in ground_truth["images"]}
+        )
+        classes = {category["id"] for category in ground_truth["categories"]}
         truth = hotcoco.COCO({"info": {}, **ground_truth})
-        found = truth.load_res([dict(detection) for detection in detections])
+        # A class without ground truth has no AP: COCO never looks at its detections.
+        found = truth.load_res([dict(detection) for detection in detections if detection["category_id"] in classes])
     except (ValueError, KeyError, TypeError) as error:
         raise FormatError("the records cannot be read as COCO", where=str(error)) from error
     return _stats(truth, found, iou_type, sigmas)

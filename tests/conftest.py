@@ -1,12 +1,16 @@
 """Shared engines: one Spark session, one Ray cluster, a fresh warehouse a test."""
 
+import json
 import os
+from datetime import UTC, datetime
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 
 from lakesight import cluster, config, delta, shapes
 from lakesight import spark as spark_session
+from lakesight.tables import TABLES
 from lakesight.warehouse import create_warehouse
 
 
@@ -54,3 +58,45 @@ def shapes_coco(tmp_path_factory):
     shapes.write_coco(folder, split="train", num_images=24, seed=1, first_id=1)
     shapes.write_coco(folder, split="val", num_images=8, seed=2, first_id=1001)
     return folder
+
+
+@pytest.fixture(scope="session")
+def fill():
+    """A COCO data set -> images, annotations, categories without a JVM, for tests of what reads those tables."""
+    return _fill
+
+
+def _fill(warehouse, instances, *, dataset, split, images=None):
+    """`images`: the folder of the files; None leaves `content` NULL."""
+    coco = json.loads(Path(instances).read_text())
+    shared = {"dataset": dataset, "run_id": "test", "ingested_at": datetime.now(UTC)}
+    rows = {
+        "images": [
+            {
+                **shared,
+                "image_id": image["id"],
+                "file_name": image["file_name"],
+                "content": (Path(images) / image["file_name"]).read_bytes() if images else None,
+                "width": image["width"],
+                "height": image["height"],
+                "split": split,
+                "metadata": [("camera", image["camera"])] if "camera" in image else None,
+            }
+            for image in coco["images"]
+        ],
+        "annotations": [
+            {
+                **shared,
+                "annotation_id": a["id"],
+                **{key: a.get(key) for key in ("image_id", "category_id", "bbox", "area", "iscrowd")},
+            }
+            for a in coco["annotations"]
+        ],
+        "categories": [
+            {**shared, "category_id": c["id"], "name": c["name"], "label": label}
+            for label, c in enumerate(sorted(coco["categories"], key=lambda c: c["id"]))
+        ],
+    }
+    for name, records in rows.items():
+        app_id = f"fill/{dataset}" if name == "categories" else f"fill/{dataset}/{split}"
+        delta.commit(warehouse, name, pa.Table.from_pylist(records, TABLES[name].arrow), app_id=app_id, txn=1)

@@ -1,0 +1,214 @@
+"""COCO results made elsewhere -> `predictions` (delta-rs). `lakesight import-detections`."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from lakesight import delta
+from lakesight.errors import FormatError, UserError
+from lakesight.warehouse import Warehouse, new_run_id
+from serving.rows import fence, nest, prediction_rows
+
+
+class Result(msgspec.Struct):
+    """One record of COCO's results format; `bbox` is xywh in pixels. Other keys are not looked at."""
+
+    image_id: int
+    category_id: int
+    bbox: tuple[float, float, float, float]
+    score: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImportReport:
+    """What was imported."""
+
+    run_id: str
+    model_name: str
+    model_version: str
+    dataset: str
+    splits: tuple[str | None, ...]
+    num_detections: int
+    """In the file."""
+    num_images: int
+    """Covered: images of the splits, with or without detections."""
+    num_added: int
+    """Images that `predictions` did not have yet from this model version."""
+
+
+def import_detections(
+    warehouse: Warehouse, *, results: Path, model: str, version: str, dataset: str, split: str | None = None
+) -> ImportReport:
+    """Write detections made elsewhere as predictions of `model` / `version`.
+
+    All images of `split` count as scored, also those the file does not name; `split` None: the splits of the images
+    it names. The order of detections inside an image is the file's.
+
+    Raises:
+        FormatError: the file is not COCO results.
+        UserError: unknown images or categories; other detections are there under this model and version.
+    """
+    found = read_results(results)
+    images = delta.read(
+        warehouse, "images", columns=["image_id", "split"], where=pc.field("dataset") == dataset
+    ).sort_by("image_id")
+    covered, splits = _covered(images, found, dataset, split, results)
+    report = ImportReport(
+        run_id=new_run_id("import"),
+        model_name=model,
+        model_version=version,
+        dataset=dataset,
+        splits=splits,
+        num_detections=len(found),
+        num_images=len(covered),
+        num_added=0,
+    )
+    detections = _nest(found, covered, _categories(warehouse, dataset, found, results))
+    return _commit(warehouse, report, covered, detections, results)
+
+
+def read_results(path: Path) -> list[Result]:
+    """The records of a COCO results file.
+
+    Raises:
+        UserError: no such file.
+        FormatError: not JSON, or not a list of {image_id, category_id, bbox, score}.
+    """
+    expected = 'a list of {"image_id": .., "category_id": .., "bbox": [x, y, width, height], "score": ..}'
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=list[Result])
+    except OSError as error:
+        raise UserError(
+            f"the results cannot be read: {error.strerror}", where=str(path), fix="check --results"
+        ) from error
+    except msgspec.DecodeError as error:
+        raise FormatError(f"this is not COCO results: {error}", where=str(path), expected=expected) from error
+
+
+def _covered(
+    images: pa.Table, found: list[Result], dataset: str, split: str | None, results: Path
+) -> tuple[pa.Array, tuple[str | None, ...]]:
+    """Ids of the images that the results speak for, ascending, and their splits."""
+    named = pa.array(sorted({result.image_id for result in found}), pa.int64())
+    mine = images if split is None else images.filter(pc.field("split") == split)
+    unknown = named.filter(pc.invert(pc.is_in(named, mine["image_id"].combine_chunks())))
+    if len(unknown):
+        raise UserError(
+            f"the results name {len(unknown)} images that data set {dataset!r}"
+            + (f", split {split!r}," if split else "")
+            + " does not have",
+            where=f"{results}: image_id {_first(unknown.to_pylist())}",
+            fix="ingest those images first, or correct --dataset or --split",
+        )
+    if split is not None:
+        splits: tuple[str | None, ...] = (split,)
+    else:
+        splits = tuple(pc.unique(mine.filter(pc.field("image_id").isin(named))["split"]).to_pylist())
+        mine = mine.filter(pc.is_in(mine["split"], pa.array(splits, pa.string())))
+    if mine.num_rows == 0:
+        raise UserError(
+            "the results are empty, so they do not tell which images they are about" if not split
+            else f"data set {dataset!r} has no images of split {split!r}",
+            where=str(results),
+            fix="name the split they cover: --split NAME",
+        )  # fmt: skip
+    return mine["image_id"].combine_chunks(), splits
+
+
+def _categories(warehouse: Warehouse, dataset: str, found: list[Result], results: Path) -> dict[int, tuple[int, str]]:
+    """category_id -> label, name."""
+    rows = delta.read(
+        warehouse, "categories", columns=["category_id", "label", "name"], where=pc.field("dataset") == dataset
+    )
+    known = {row["category_id"]: (row["label"], row["name"]) for row in rows.to_pylist()}
+    unknown = sorted({result.category_id for result in found} - known.keys())
+    if unknown:
+        raise UserError(
+            f"the results name {len(unknown)} categories that data set {dataset!r} does not have",
+            where=f"{results}: category_id {_first(unknown)}",
+            expected=f"ids of its {len(known)} categories: {_first(sorted(known))}",
+            fix="results must use the data set's category ids, not a model's labels",
+        )
+    return known
+
+
+def _first(ids: list[int]) -> str:
+    return ", ".join(map(str, ids[:5])) + (", ..." if len(ids) > 5 else "")
+
+
+def _nest(found: list[Result], covered: pa.Array, categories: dict[int, tuple[int, str]]) -> pa.ListArray:
+    """One list of detections for each covered image."""
+    place = np.searchsorted(covered.to_numpy(), np.array([r.image_id for r in found], dtype=np.int64))
+    order = np.argsort(place, kind="stable")  # inside an image: the file's order
+    sorted_ = [found[i] for i in order]
+    return nest(
+        np.bincount(place, minlength=len(covered)),
+        [r.bbox for r in sorted_],
+        scores=[r.score for r in sorted_],
+        labels=[categories[r.category_id][0] for r in sorted_],
+        category_ids=[r.category_id for r in sorted_],
+        category_names=[categories[r.category_id][1] for r in sorted_],
+    )
+
+
+def _commit(
+    warehouse: Warehouse, report: ImportReport, covered: pa.Array, detections: pa.ListArray, results: Path
+) -> ImportReport:
+    app_id = fence(report.model_name, report.model_version, report.dataset)
+    while True:
+        last = delta.last_txn(warehouse, "predictions", app_id)
+        new = _refuse_other(warehouse, report, covered, detections)
+        count = len(new)
+        if count == 0:
+            return report
+        scored = pa.table(
+            {
+                "image_id": covered.take(new),
+                "detections": detections.take(new),
+                "status": pa.repeat("ok", count),
+                "error": pa.nulls(count, pa.string()),
+                "latency_ms": pa.nulls(count, pa.float64()),
+            }
+        )
+        rows = prediction_rows(
+            scored,
+            dataset=report.dataset,
+            model_name=report.model_name,
+            model_version=report.model_version,
+            source_table=str(results),
+            source_version=None,
+            run_id=report.run_id,
+        )
+        if delta.commit(warehouse, "predictions", rows, app_id=app_id, txn=last + 1):
+            return replace(report, num_added=count)
+
+
+def _refuse_other(warehouse: Warehouse, report: ImportReport, covered: pa.Array, detections: pa.ListArray) -> pa.Array:
+    """Places of covered images that are not in `predictions` yet; those that are must be the same.
+
+    Raises:
+        UserError: they are not.
+    """
+    there = delta.read(
+        warehouse,
+        "predictions",
+        columns=["image_id", "detections"],
+        where=(pc.field("dataset") == report.dataset)
+        & (pc.field("model_name") == report.model_name)
+        & (pc.field("model_version") == report.model_version)
+        & pc.field("image_id").isin(covered),
+    ).sort_by("image_id")
+    known = pc.is_in(covered, there["image_id"].combine_chunks())
+    same = there["detections"].combine_chunks().cast(detections.type)
+    if not same.equals(detections.filter(known)):
+        raise UserError(
+            f"other detections are there already as {report.model_name}/{report.model_version}",
+            where=f"predictions, data set {report.dataset}",
+            expected="the same results again, or a version that is not taken",
+            fix="choose another --version",
+        )
+    return pc.indices_nonzero(pc.invert(known))
