@@ -1,0 +1,183 @@
+"""The command line: wrong input ends in one message and exit code 2, and leaves nothing behind."""
+
+import json
+import logging
+import socket
+import sys
+from pathlib import Path
+
+import pytest
+
+from lakesight import cli
+
+
+@pytest.fixture
+def run(capsys, monkeypatch):
+    """Run `lakesight ARGS` in this process: (exit code, stdout, stderr)."""
+
+    def _run(*args):
+        monkeypatch.setattr(sys, "argv", ["lakesight", *(str(arg) for arg in args)])
+        handlers = logging.getLogger().handlers[:]
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        logging.getLogger().handlers[:] = handlers
+        out = capsys.readouterr()
+        return ended.value.code or 0, out.out, out.err
+
+    return _run
+
+
+@pytest.fixture
+def coco(tmp_path):
+    """A COCO file and its image folder, to be spoiled."""
+    from lakesight import shapes
+
+    file = shapes.write_coco(tmp_path / "in", split="train", num_images=4, seed=1)
+    return tmp_path / "in" / "train", file, tmp_path / "root"
+
+
+def _ingest(run, images, file, root, *more):
+    return run("ingest", "coco", "--images", images, "--annotations", file, "--dataset", "d", "--root", root, *more)
+
+
+def _edit(file, change):
+    data = json.loads(file.read_text())
+    change(data)
+    file.write_text(json.dumps(data))
+
+
+def _missing_file(images, file):
+    file.unlink()
+
+
+def _not_json(images, file):
+    file.write_text("{'images': ")
+
+
+def _no_images_key(images, file):
+    _edit(file, lambda d: d.pop("images"))
+
+
+def _no_categories_key(images, file):
+    _edit(file, lambda d: d.pop("categories"))
+
+
+def _a_list(images, file):
+    file.write_text("[1, 2]")
+
+
+def _no_folder(images, file):
+    images.rename(images.with_name("elsewhere"))
+
+
+def _empty_folder(images, file):
+    for image in images.iterdir():
+        image.unlink()
+
+
+def _orphan(images, file):
+    _edit(file, lambda d: d["annotations"][0].update(image_id=777))
+
+
+@pytest.mark.parametrize(
+    ("spoil", "words"),
+    [
+        (_missing_file, ["instances_train.json"]),
+        (_not_json, ["JSON", "instances_train.json"]),
+        (_no_images_key, ["images", "instances_train.json"]),
+        (_no_categories_key, ["categories", "instances_train.json"]),
+        (_a_list, ["instances_train.json"]),
+        (_no_folder, ["train"]),
+        (_empty_folder, ["train"]),
+        (_orphan, ["777", "allow_orphans"]),
+    ],
+    ids=lambda value: getattr(value, "__name__", None),
+)
+def test_wrong_coco_input(run, coco, spoil, words):
+    images, file, root = coco
+    spoil(images, file)
+    code, out, err = _ingest(run, images, file, root)
+    assert (code, out) == (2, "")
+    assert err.startswith("error: ")
+    assert "Traceback" not in err
+    assert len(err.splitlines()) <= 6
+    for word in words:
+        assert word in err
+    assert not (root / "warehouse").exists()
+
+
+def test_unwritable_root(run, coco, tmp_path):
+    images, file, _ = coco
+    (tmp_path / "taken").touch()
+    code, _, err = _ingest(run, images, file, tmp_path / "taken" / "root")
+    assert code == 2
+    assert "not writable" in err
+
+
+def test_no_java(run, coco, monkeypatch):
+    from pyspark.sql import SparkSession
+
+    images, file, root = coco
+    monkeypatch.setattr(SparkSession, "getActiveSession", lambda: None)
+    monkeypatch.setenv("JAVA_HOME", "/nowhere")
+    code, _, err = _ingest(run, images, file, root)
+    assert code == 2
+    assert "Spark needs Java" in err
+    assert "apt-get install" in err
+
+
+def test_unknown_configuration_key(run, warehouse):
+    code, _, err = run("check", "--root", warehouse.root, "--set", "check.fail_onn=warn")
+    assert code == 2
+    assert "did you mean check.fail_on?" in err
+
+
+def test_unknown_table(run, warehouse, spark):
+    code, out, err = run("sql", "SELECT * FROM detectionz", "--root", warehouse.root)
+    assert (code, out) == (2, "")
+    assert "no table or view is called detectionz" in err
+    assert "predictions" in err
+
+
+@pytest.mark.parametrize("args", [("check",), ("build",), ("train",), ("sql", "SELECT 1"), ("evaluate",)])
+def test_root_without_tables(run, tmp_path, args):
+    code, _, err = run(*args, "--root", tmp_path / "typo")
+    assert code == 2
+    assert "there are no tables here yet" in err
+    assert not (tmp_path / "typo").exists()
+
+
+@pytest.mark.parametrize("args", [("train",), ("evaluate",), ("predict", "--model", "m")])
+def test_unknown_dataset(run, warehouse, args):
+    code, _, err = run(*args, "--root", warehouse.root, "--dataset", "nope")
+    assert code == 2
+    assert "there is no data set 'nope'" in err
+
+
+def test_port_in_use(run, warehouse):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        code, _, err = run("mlflow", "--root", warehouse.root, "--port", port)
+    assert code == 2
+    assert f"port {port} is in use" in err
+
+
+def test_json_output_is_json_and_nothing_else(run, warehouse, spark):
+    code, out, err = run("sql", "SELECT 1 AS one, 'a' AS a", "--root", warehouse.root, "--format", "json")
+    assert (code, json.loads(out), err) == (0, [{"one": 1, "a": "a"}], "")
+
+
+def test_a_defect_of_ours_points_to_the_log(run, warehouse, monkeypatch):
+    from lakesight import sql
+
+    def broken(*_):
+        raise RuntimeError("boom")
+
+    monkeypatch.setattr(sql, "query", broken)
+    code, _, err = run("sql", "SELECT 1", "--root", warehouse.root)
+    assert code == 3
+    assert "unexpected RuntimeError: boom" in err
+    assert "lakesight.log" in err
+    assert "Traceback" in Path(warehouse.root / "logs" / "lakesight.log").read_text()
