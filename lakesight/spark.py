@@ -162,6 +162,16 @@ def conf(spark: "SparkSession", settings: dict[str, str]) -> Iterator[None]:
             spark.conf.unset(key) if old is None else spark.conf.set(key, old)
 
 
+def quote(text: str) -> str:
+    """A Spark SQL string literal."""
+    return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"
+
+
+def table_sql(path: Path) -> str:
+    """A Delta table by its path, as Spark SQL names it."""
+    return "delta.`" + str(path).replace("`", "``") + "`"
+
+
 @contextmanager
 def _stderr_to(log: Path) -> Iterator[None]:
     """Send this process' stderr to a file while the JVM starts: it inherits it, with all it will ever say."""

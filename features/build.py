@@ -1,0 +1,126 @@
+"""Spark glue: `images` + `annotations` + `categories` -> `samples`, incrementally: `lakesight build`.
+
+A row is written only if its fingerprint - a hash of all that a model would see - is new. Image bytes are joined in
+last, for those rows alone.
+"""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+import pyarrow.compute as pc
+
+from lakesight import delta, spark
+from lakesight.config import Config
+from lakesight.errors import TableError
+from lakesight.merge import Change, merge
+from lakesight.progress import step
+from lakesight.staging import staging
+from lakesight.tables import SAMPLES
+from lakesight.warehouse import Warehouse, new_run_id
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from pyspark.sql import DataFrame, SparkSession
+
+SOURCES = ("images", "annotations", "categories")
+
+
+@dataclass(frozen=True)
+class BuildReport:
+    """What a build did to `samples`, in rows, and the version it left."""
+
+    version: int
+    added: int
+    updated: int
+    removed: int
+
+
+def build(warehouse: Warehouse, config: Config, *, dataset: str | None = None) -> BuildReport:
+    """Bring `samples` in line with what was ingested, for one data set or all.
+
+    Raises:
+        TableError: there is no such data set, or none at all.
+    """
+    datasets = _datasets(warehouse, dataset)
+    with step("Starting Spark"):
+        session = spark.session(warehouse, config.spark)
+    run_id = new_run_id("build")
+    changes = []
+    with staging(warehouse, run_id) as folder:
+        for number, name in enumerate(datasets):
+            with step(f"Building samples of {name}"):
+                rows = _stage(session, warehouse, config, name, folder / str(number), run_id)
+                changes.append(_merge(session, warehouse, rows, name))
+    return BuildReport(
+        version=delta.version(warehouse, "samples"),
+        added=sum(change.added for change in changes),
+        updated=sum(change.updated for change in changes),
+        removed=sum(change.removed for change in changes),
+    )
+
+
+def _datasets(warehouse: Warehouse, dataset: str | None) -> list[str]:
+    """The data sets to build; those that are only left in `samples` count, to be emptied."""
+    there = {
+        name
+        for table in ("images", "samples")
+        for name in pc.unique(delta.read(warehouse, table, columns=["dataset"])["dataset"]).to_pylist()
+    }
+    if not there or (dataset is not None and dataset not in there):
+        raise TableError(
+            f"there is no data set {dataset!r}" if dataset else "no images have been ingested",
+            where=str(warehouse.root),
+            expected=f"one of {', '.join(sorted(there))}" if there else "at least one data set",
+            fix="check --dataset" if there else "run `lakesight ingest` first",
+        )
+    return sorted(there) if dataset is None else [dataset]
+
+
+def _stage(
+    session: "SparkSession", warehouse: Warehouse, config: Config, dataset: str, folder: "Path", run_id: str
+) -> "DataFrame":
+    """All columns of the data set's samples but the image bytes, as staged files: they are read several times."""
+    for name, version in delta.versions(warehouse, *SOURCES).items():
+        source = session.read.format("delta").option("versionAsOf", version).load(str(warehouse.path(name)))
+        source.where(f"dataset = {spark.quote(dataset)}").createOrReplaceTempView(f"built_{name}")
+    stamp = f"TIMESTAMP '{datetime.now(UTC):%Y-%m-%d %H:%M:%S.%f}'"
+    stamps = {"built_at": stamp, "run_id": spark.quote(run_id)}
+    columns = [c.name for c in SAMPLES.columns if c.name != SAMPLES.bytes_column]
+    rows = session.sql(_samples_sql(config.build.val_fraction))
+    rows.selectExpr(*(f"{stamps[c]} AS {c}" if c in stamps else c for c in columns)).write.parquet(str(folder))
+    return session.read.parquet(str(folder))
+
+
+def _samples_sql(val_fraction: float) -> str:
+    """An image without a stated split goes by its pixels, so that a copy of it goes the same way."""
+    return f"""
+WITH annotated AS (
+  SELECT a.image_id, array_sort(collect_list(struct(a.annotation_id, a.category_id, c.label, a.bbox,
+    coalesce(a.area, a.bbox[2] * a.bbox[3]) AS area, a.iscrowd, a.segmentation))) AS annotations
+  FROM built_annotations a JOIN built_categories c ON a.category_id = c.category_id GROUP BY a.image_id
+), chosen AS (
+  SELECT i.*, coalesce(n.annotations, array()) AS annotations, coalesce(i.split,
+    IF(conv(left(i.pixel_hash, 8), 16, 10) / 4294967296D < {float(val_fraction)!r}D, 'val', 'train')) AS chosen_split
+  FROM built_images i LEFT JOIN annotated n ON i.image_id = n.image_id
+)
+SELECT dataset, image_id, file_name, width, height, exif_orientation, annotations, size(annotations) AS num_annotations,
+  chosen_split AS split, shuffle_key,
+  sha2(concat_ws('\\n', sha256, width, height, exif_orientation, chosen_split, to_json(annotations)), 256)
+    AS fingerprint
+FROM chosen"""
+
+
+def _merge(session: "SparkSession", warehouse: Warehouse, rows: "DataFrame", dataset: str) -> Change:
+    return merge(
+        session,
+        warehouse,
+        "samples",
+        rows,
+        dataset=dataset,
+        compare=["fingerprint"],
+        content=session.sql("SELECT dataset, image_id, content FROM built_images"),
+        sort_by="shuffle_key",
+        remove=True,
+    )

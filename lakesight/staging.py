@@ -1,0 +1,50 @@
+"""A run's own folder for intermediate files: gone when the run ends or, if it was killed, when the next one starts."""
+
+import fcntl
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+
+from lakesight.warehouse import Warehouse
+
+
+@contextmanager
+def staging(warehouse: Warehouse, run_id: str) -> Iterator[Path]:
+    """An empty folder for the length of a block; leftovers of killed runs are removed, live runs' are not."""
+    base = warehouse.state("staging")
+    base.mkdir(parents=True, exist_ok=True)
+    folder = base / run_id
+    with (base / ".lock").open("w") as guard:
+        # The guard makes "remove the dead, announce myself" one step: no one sees a folder whose lock is not held.
+        fcntl.flock(guard, fcntl.LOCK_EX)
+        _remove_dead(base)
+        owner = _lock_of(folder).open("w")
+        fcntl.flock(owner, fcntl.LOCK_EX)
+        folder.mkdir()
+    try:
+        yield folder
+    finally:
+        _remove(folder, owner)
+
+
+def _remove_dead(base: Path) -> None:
+    for folder in [path for path in base.iterdir() if path.is_dir()]:
+        owner = _lock_of(folder).open("w")
+        try:
+            fcntl.flock(owner, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            owner.close()  # its run is alive
+        else:
+            _remove(folder, owner)
+
+
+def _lock_of(folder: Path) -> Path:
+    return folder.with_name(f".{folder.name}.lock")
+
+
+def _remove(folder: Path, owner: IO[str]) -> None:
+    shutil.rmtree(folder, ignore_errors=True)
+    _lock_of(folder).unlink(missing_ok=True)
+    owner.close()

@@ -1,0 +1,91 @@
+"""Great Expectations glue (on Spark): the rules as suites, validated, with Data Docs as static HTML.
+
+One suite a table, one expectation a rule: the rule's predicate is a boolean column of its name, and no value of it may
+be FALSE. So all rules of a table are counted in one aggregate, and NULL holds, as in `quality/rules.py`.
+"""
+
+import logging
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from quality.rules import Rule
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame
+
+SEVERITIES = {"error": "critical", "warn": "warning", "info": "info"}
+SITE = "lakesight"
+
+
+def validate(
+    tables: "Mapping[str, DataFrame]", rules: Mapping[str, Sequence[Rule]], docs: Path, run_id: str
+) -> dict[str, int]:
+    """Unexpected rows by rule name, counted by Great Expectations; writes `docs/index.html`.
+
+    Args:
+        tables: one DataFrame a table, with a boolean column for each of its rules (`flags`).
+        rules: the rules of each table.
+        docs: folder of the site.
+        run_id: name of this validation in the site.
+    """
+    os.environ["GX_ANALYTICS_ENABLED"] = "false"
+    import great_expectations as gx
+    from great_expectations.checkpoint.actions import UpdateDataDocsAction
+    from great_expectations.data_context.types.base import ProgressBarsConfig
+
+    logging.getLogger("great_expectations").setLevel(logging.ERROR)
+    context = gx.get_context(mode="ephemeral")
+    context.variables.progress_bars = ProgressBarsConfig(globally=False)
+    context.add_data_docs_site(SITE, _site(docs))
+    source = context.data_sources.add_spark("spark", persist=False)
+    counts: dict[str, int] = {}
+    for name, frame in tables.items():
+        batches = source.add_dataframe_asset(name).add_batch_definition_whole_dataframe(name)
+        suite = context.suites.add(gx.ExpectationSuite(name=name, expectations=[_expectation(r) for r in rules[name]]))
+        definition = gx.ValidationDefinition(name=name, data=batches, suite=suite)
+        checkpoint = gx.Checkpoint(
+            name=name,
+            validation_definitions=[context.validation_definitions.add(definition)],
+            actions=[UpdateDataDocsAction(name="docs", site_names=[SITE])],
+            # Counts only: examples cost a job for each rule, and ours are in `quality_results`.
+            result_format={"result_format": "BASIC", "partial_unexpected_count": 0},
+        )
+        run = gx.RunIdentifier(run_name=run_id)
+        result = context.checkpoints.add(checkpoint).run(batch_parameters={"dataframe": frame}, run_id=run)
+        counts |= _counts(result)
+    return counts
+
+
+def _site(docs: Path) -> Any:
+    store = {"class_name": "TupleFilesystemStoreBackend", "base_directory": str(docs)}
+    return {
+        "class_name": "SiteBuilder",
+        "store_backend": store,
+        "site_index_builder": {"class_name": "DefaultSiteIndexBuilder"},
+    }
+
+
+def _expectation(rule: Rule) -> Any:
+    from great_expectations.expectations.core.expect_column_values_to_be_in_set import ExpectColumnValuesToBeInSet
+    from great_expectations.expectations.metadata_types import FailureSeverity
+
+    return ExpectColumnValuesToBeInSet(
+        column=rule.name,
+        value_set=[True],
+        severity=FailureSeverity(SEVERITIES[rule.severity]),
+        description=f"{rule.column}: {rule.predicate}",
+        notes=f"If broken: {rule.message}. To do: {rule.fix}.",
+        meta={"rule": rule.name},
+    )
+
+
+def _counts(result: Any) -> dict[str, int]:
+    (validation,) = result.run_results.values()
+    counts = {}
+    for one in validation.results:
+        if one.exception_info.get("raised_exception"):
+            raise RuntimeError(f"Great Expectations could not evaluate {one.expectation_config}: {one.exception_info}")
+        counts[one.expectation_config.meta["rule"]] = int(one.result["unexpected_count"])
+    return counts
