@@ -165,9 +165,12 @@ def _refuse_unreadable(table: DeltaTable, name: str) -> None:
         )
 
 
-def commit(warehouse: Warehouse, name: str, rows: pa.Table, *, app_id: str, txn: int) -> bool:
+def commit(
+    warehouse: Warehouse, name: str, rows: pa.Table, *, app_id: str, txn: int, replacing: str | None = None
+) -> bool:
     """Append `rows` once: (app_id, txn) is recorded in the log, and a replay adds nothing.
 
+    `replacing`: SQL over flat columns; rows of the table that satisfy it make way for `rows`, in the same commit.
     Returns whether rows were added. `rows` must have the table's columns; they are cast to its schema.
     """
     table = TABLES[name]
@@ -180,7 +183,8 @@ def commit(warehouse: Warehouse, name: str, rows: pa.Table, *, app_id: str, txn:
         write_deltalake(
             handle,
             data,
-            mode="append",
+            mode="append" if replacing is None else "overwrite",
+            predicate=replacing,
             writer_properties=_writer_properties(table),
             commit_properties=CommitProperties(app_transactions=[Transaction(app_id, txn)]),
         )

@@ -86,7 +86,9 @@ def _mentioned(text: str, known: dict[str, str]) -> list[str]:
     order: list[str] = []
     for word in dict.fromkeys(re.findall(r"\w+", text.lower())):
         if word in known:
-            order += [name for name in _mentioned(known[word], known) if name not in order]
+            # Without itself: `detections` is a view, and a column that this view reads.
+            others = {name: text for name, text in known.items() if name != word}
+            order += [name for name in _mentioned(known[word], others) if name not in order]
         if (word in known or word in TABLES) and word not in order:
             order.append(word)
     return order
