@@ -1,14 +1,19 @@
 """Progress on stderr for anything over two seconds: a bar on a terminal, one line a step elsewhere."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Protocol
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-Advance = Callable[[float], None]
-"""Set how much is done."""
+
+class Advance(Protocol):
+    """Set how much is done, and what to say beside the bar."""
+
+    def __call__(self, done: float, note: str = "") -> None:
+        """`done` of the step's total."""
 
 
 @contextmanager
@@ -18,7 +23,11 @@ def step(label: str, total: float | None = None) -> Iterator[Advance]:
     started = time.monotonic()
     with _bar(console, total) as bar:
         task = bar.add_task(label, total=total)
-        yield lambda done: bar.update(task, completed=min(done, total) if total else done)
+
+        def advance(done: float, note: str = "") -> None:
+            bar.update(task, completed=min(done, total) if total else done, description=f"{label} {note}".rstrip())
+
+        yield advance
         bar.update(task, completed=total)
     console.print(f"[green]✓[/] {label} [dim]{time.monotonic() - started:.1f} s[/]", highlight=False)
 

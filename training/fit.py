@@ -1,0 +1,141 @@
+"""Ray Train glue: `samples` -> a trained model in MLflow and a row in `training_runs`. `lakesight train`."""
+
+import os
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lakesight import cluster, delta, progress
+from lakesight.config import Config
+from lakesight.errors import UserError
+from lakesight.warehouse import Warehouse, new_run_id
+from training import inputs, runs, tracking
+from training.inputs import Inputs
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+POLL_S = 1.0
+
+
+@dataclass(frozen=True)
+class TrainReport:
+    """A finished run."""
+
+    run_id: str
+    mlflow_run_id: str
+    model_name: str
+    model_uri: str
+    metrics: dict[str, float]
+    reused: bool
+
+
+def train(warehouse: Warehouse, config: Config, *, dataset: str, force: bool = False) -> TrainReport:
+    """Train on a data set's split `train`, validate on `val`; a finished run of equal inputs is re-used unless `force`.
+
+    Raises:
+        UserError: nothing to learn from, a configuration that cannot be built, an image that does not decode, a loss
+            that is not finite.
+    """
+    versions = delta.versions(warehouse, *inputs.TABLES)
+    config_hash = runs.fingerprint(dataset, versions, config, "model", "train")
+    if not force and (done := runs.finished(warehouse, config_hash=config_hash)):
+        return _report(done[-1], reused=True)
+    material = inputs.read_inputs(warehouse, config, dataset, versions)
+    row = runs.new(new_run_id("train"), material, config, config_hash)
+    try:
+        row |= _fit(warehouse, config, material, row)
+    except Exception as error:
+        runs.record(warehouse, row | {"status": "failed", "error": str(error), "ended_at": datetime.now(UTC)})
+        raise
+    row |= {"status": "finished", "ended_at": datetime.now(UTC)}
+    runs.record(warehouse, row)
+    return _report(row, reused=False)
+
+
+def _report(row: runs.Row, *, reused: bool) -> TrainReport:
+    names = ("run_id", "mlflow_run_id", "model_name", "model_uri", "metrics")
+    return TrainReport(**{name: row[name] for name in names}, reused=reused)
+
+
+def _fit(warehouse: Warehouse, config: Config, material: Inputs, row: runs.Row) -> runs.Row:
+    """The run itself, in an MLflow run that ends as it ends; the columns of `training_runs` that it fills."""
+    client = tracking.connect(warehouse)
+    with tracking.run(client, row["run_id"], material, config) as mlflow_run_id:
+        row["mlflow_run_id"] = mlflow_run_id
+        label = f"train {config.model.name}, {config.train.steps:,} steps"
+        with progress.step(label, config.train.steps) as advance, _watch(client, mlflow_run_id, advance):
+            metrics, folder = _ray_train(warehouse, config, material, row)
+        model_uri = tracking.log_model(mlflow_run_id, folder, config.model)
+    return {"metrics": metrics, "model_uri": model_uri}
+
+
+def _ray_train(warehouse: Warehouse, config: Config, material: Inputs, row: runs.Row) -> tuple[dict[str, float], Path]:
+    """The metrics and the exported network of the best validation."""
+    # How soon the end of a run is seen, beside how soon a dead worker is.
+    os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.5")
+    cluster.connect(config.ray)
+    import ray.train
+    from ray.data import ExecutionOptions
+    from ray.train.torch import TorchTrainer
+
+    from training.loop import EXPORTED, Job, train_worker
+
+    settings = config.train
+    job = Job(config, material.categories, tracking.tracking_uri(warehouse), row["mlflow_run_id"])
+    trainer = TorchTrainer(
+        train_worker,
+        train_loop_config={"job": job},
+        scaling_config=ray.train.ScalingConfig(num_workers=settings.num_workers, use_gpu=settings.use_gpu),
+        run_config=ray.train.RunConfig(
+            name=row["run_id"],  # of an equal name Ray Train would silently resume
+            storage_path=str(warehouse.state("ray")),
+            checkpoint_config=ray.train.CheckpointConfig(num_to_keep=1, checkpoint_score_attribute="val_AP"),
+        ),
+        datasets={**inputs.ray_datasets(material, config, settings.num_workers)},
+        # Nothing is split by Ray: every rank has a plan of its own, of equal length.
+        dataset_config=ray.train.DataConfig(
+            datasets_to_split=[], execution_options=ExecutionOptions(preserve_order=True)
+        ),
+    )
+    try:
+        result = trainer.fit()
+    except ray.train.WorkerGroupError as error:
+        raise _cause(error) from error
+    assert result.best_checkpoints  # the last step always reports
+    checkpoint, metrics = max(result.best_checkpoints, key=lambda pair: (pair[1]["val_AP"], pair[1]["step"]))
+    return metrics, Path(checkpoint.path) / EXPORTED
+
+
+def _cause(error: Any) -> Exception:
+    """What a worker raised, if it is for the user; else Ray's error, which has the tracebacks."""
+    for failure in error.worker_failures.values():
+        raised = getattr(failure, "_base_exc", failure)  # Ray wraps it, and gives no public way back
+        if isinstance(raised, UserError):
+            return raised
+    return error  # type: ignore[no-any-return]  # ray has no types
+
+
+@contextmanager
+def _watch(client: "MlflowClient", mlflow_run_id: str, advance: progress.Advance) -> Iterator[None]:
+    """Show step, loss and AP while the block runs, as the worker logs them to MLflow."""
+    ended = threading.Event()
+
+    def poll() -> None:
+        while not ended.wait(POLL_S):
+            now = client.get_run(mlflow_run_id).data.metrics
+            if "train_step" in now:
+                note = f"loss {now['train_loss']:.2f}" + (f", AP {now['val_AP']:.3f}" if "val_AP" in now else "")
+                advance(now["train_step"], note)
+
+    watcher = threading.Thread(target=poll, daemon=True)
+    watcher.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        watcher.join()

@@ -1,0 +1,76 @@
+"""delta-rs and Ray Data glue: what a run learns from, pinned by table version, and looked at before anything starts."""
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from features.plan import in_order, share, shuffled
+from features.snapshot import Split, read_splits
+from lakesight.config import Config
+from lakesight.errors import TableError
+from lakesight.warehouse import Warehouse
+from training.classes import Category, read_categories
+
+if TYPE_CHECKING:
+    import ray.data
+
+log = logging.getLogger(__name__)
+TABLES = ("samples", "categories")
+"""Tables a run reads."""
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """A data set at named table versions."""
+
+    dataset: str
+    versions: dict[str, int]
+    categories: list[Category]
+    train: Split
+    val: Split
+
+
+def read_inputs(warehouse: Warehouse, config: Config, dataset: str, versions: Mapping[str, int]) -> Inputs:
+    """Pin and check what a run will read; no image bytes are read yet.
+
+    Raises:
+        TableError: the data set is unknown, or a split has no images or no boxes.
+        ConfigError: the model's configuration cannot be built for its classes.
+    """
+    categories = read_categories(warehouse, dataset, versions["categories"])
+    train, val = read_splits(warehouse, dataset, ("train", "val"), versions["samples"])
+    for name, split in (("train", train), ("val", val)):
+        _refuse_empty(dataset, name, split)
+    # transformers and torch: after all that is cheap to refuse.
+    from training.architectures import network_config, num_queries
+
+    queries, most = num_queries(network_config(config.model, categories)), max(train.num_boxes)
+    if most > queries:
+        log.warning("an image has %d boxes, the model %d queries: the loss drops the rest", most, queries)
+    return Inputs(dataset, dict(versions), categories, train, val)
+
+
+def _refuse_empty(dataset: str, name: str, split: Split) -> None:
+    what = "images" if not split.num_rows else "boxes"
+    if split.num_rows and any(split.num_boxes):
+        return
+    raise TableError(
+        f"split {name!r} of data set {dataset!r} has no {what}",
+        where=f"samples@v{split.version}",
+        expected="images with boxes in the splits `train` and `val`",
+        fix="`lakesight build` after ingesting both; without a stated split, images are dealt by build.val_fraction",
+    )
+
+
+def ray_datasets(inputs: Inputs, config: Config, num_workers: int) -> dict[str, "ray.data.Dataset"]:
+    """`train-<rank>` for every worker, in its planned order and length, and `val`."""
+    from features.datasource import dataset
+
+    settings = config.train
+    num_rows = settings.steps * settings.batch_size * num_workers
+    train, val = inputs.train, inputs.val
+    order = shuffled(train.rows, version=train.version, seed=settings.seed, num_rows=num_rows)
+    shares = (share(order, rank=rank, world=num_workers, batch_size=settings.batch_size) for rank in range(num_workers))
+    sets = {f"train-{rank}": dataset(train.units, reads) for rank, reads in enumerate(shares)}
+    return sets | {"val": dataset(val.units, in_order(val.rows))}

@@ -1,0 +1,59 @@
+"""delta-rs glue: `training_runs`, one row a run that ended."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from lakesight import config as configuration
+from lakesight import delta
+from lakesight.config import Config
+from lakesight.tables import TRAINING_RUNS
+from lakesight.warehouse import Warehouse
+from training.inputs import Inputs
+
+Row = dict[str, Any]
+
+
+def fingerprint(dataset: str, versions: Mapping[str, int], config: Config, *sections: str) -> str:
+    """Sha256 over all that decides a run: equal fingerprint, equal run."""
+    resolved = configuration.to_dict(config)
+    decides = [dataset, sorted(versions.items()), {section: resolved[section] for section in sections}]
+    return hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()
+
+
+def new(run_id: str, inputs: Inputs, config: Config, config_hash: str) -> Row:
+    """The row of a run that starts now."""
+    return {
+        "run_id": run_id,
+        "mlflow_run_id": None,
+        "model_name": config.model.name,
+        "dataset": inputs.dataset,
+        "table_versions": inputs.versions,
+        "config": json.dumps(configuration.to_dict(config)),
+        "config_hash": config_hash,
+        "metrics": {},
+        "model_uri": None,
+        "error": None,
+        "started_at": datetime.now(UTC),
+    }
+
+
+def record(warehouse: Warehouse, row: Row) -> None:
+    """Add a run that ended, once."""
+    row = row | {"table_versions": list(row["table_versions"].items()), "metrics": list(row["metrics"].items())}
+    table = pa.Table.from_pylist([row], schema=TRAINING_RUNS.arrow)
+    delta.commit(warehouse, TRAINING_RUNS.name, table, app_id=row["run_id"], txn=1)
+
+
+def finished(warehouse: Warehouse, **equal: str) -> list[Row]:
+    """Finished runs whose columns have these values, oldest first."""
+    where = pc.field("status") == "finished"
+    for column, value in equal.items():
+        where = where & (pc.field(column) == value)
+    rows: list[Row] = delta.read(warehouse, TRAINING_RUNS.name, where=where).to_pylist(maps_as_pydicts="strict")
+    return sorted(rows, key=lambda row: row["ended_at"])

@@ -1,0 +1,122 @@
+"""MLflow glue: where runs, curves and models are kept, and what a run records besides its curves."""
+
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lakesight import config as configuration
+from lakesight.config import Config, ModelConfig
+from lakesight.warehouse import Warehouse
+from training.inputs import Inputs
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+EXPERIMENT = "lakesight"
+QUIET = {
+    "MLFLOW_CONFIGURE_LOGGING": "false",  # it would write to stderr past our log file
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+}
+REQUIREMENTS = (
+    "mlflow", "numpy", "opencv-python-headless", "pandas", "pillow", "safetensors", "scipy", "simplejpeg", "torch",
+    "transformers",
+)  # fmt: skip
+"""What `training/pyfunc.py` imports, and what that needs."""
+
+
+def tracking_uri(warehouse: Warehouse) -> str:
+    """`MLFLOW_TRACKING_URI` if it is set, else a SQLite file under the root."""
+    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{warehouse.state('mlflow.db')}"
+
+
+def connect(warehouse: Warehouse) -> "MlflowClient":
+    """Point this process' MLflow at the warehouse's store; makes the store and the experiment if need be."""
+    for name, value in QUIET.items():
+        os.environ.setdefault(name, value)
+    import mlflow
+
+    uri = tracking_uri(warehouse)
+    mlflow.set_tracking_uri(uri)
+    client = mlflow.MlflowClient(uri)
+    if client.get_experiment_by_name(EXPERIMENT) is None:
+        local = uri.startswith("sqlite:")
+        client.create_experiment(EXPERIMENT, warehouse.state("mlartifacts").as_uri() if local else None)
+    return client
+
+
+@contextmanager
+def run(
+    client: "MlflowClient", run_id: str, inputs: Inputs, config: Config, tags: Mapping[str, str] | None = None
+) -> Iterator[str]:
+    """An MLflow run with parameters, tags and the data set's version; it ends FINISHED or FAILED as the block does."""
+    versions = {f"lakesight.{table}_version": str(number) for table, number in inputs.versions.items()}
+    labels = {"lakesight.run_id": run_id, "lakesight.dataset": inputs.dataset, **versions, **(tags or {})}
+    experiment = client.get_experiment_by_name(EXPERIMENT)
+    assert experiment is not None  # `connect` makes it
+    started = client.create_run(experiment.experiment_id, run_name=run_id, tags=labels).info.run_id
+    try:
+        _log_inputs(client, started, inputs)
+        for key, value in _flat(configuration.to_dict(config), ""):
+            client.log_param(started, key, value)
+        yield started
+    except BaseException:
+        client.set_terminated(started, "FAILED")
+        raise
+    client.set_terminated(started, "FINISHED")
+
+
+def _log_inputs(client: "MlflowClient", mlflow_run_id: str, inputs: Inputs) -> None:
+    from mlflow.data.delta_dataset_source import DeltaDatasetSource
+    from mlflow.entities import Dataset, DatasetInput, InputTag
+
+    unit = next(iter(inputs.train.units))
+    number = inputs.versions["samples"]
+    source = DeltaDatasetSource(path=str(Path(unit.path).parent), delta_table_version=number)
+    # MLflow drops version 0 from the source: the digest, and the run's tags, have it always.
+    seen = Dataset(inputs.dataset, f"samples@v{number}", "delta_table", source.to_json())
+    client.log_inputs(mlflow_run_id, [DatasetInput(seen, [InputTag("mlflow.data.context", "training")])])
+
+
+def _flat(values: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
+
+
+def log_model(mlflow_run_id: str, folder: Path, config: ModelConfig) -> str:
+    """Log an exported network as a pyfunc of the run: code, safetensors, signature; its MLflow URI."""
+    import mlflow
+    from mlflow.models import ModelSignature
+    from mlflow.types import ColSpec, ParamSchema, ParamSpec, Schema
+    from mlflow.types.schema import Array
+
+    text, number, whole = "string", "double", "long"
+    signature = ModelSignature(
+        Schema([ColSpec("binary", "image")]),
+        Schema(
+            [
+                ColSpec(Array(Array(number)), "boxes"),
+                ColSpec(Array(number), "scores"),
+                ColSpec(Array(whole), "labels"),
+                ColSpec(Array(whole), "category_ids"),
+                ColSpec(Array(text), "category_names"),
+                ColSpec(text, "error", required=False),
+            ]
+        ),
+        ParamSchema([ParamSpec("score_threshold", number, config.score_threshold)]),
+    )
+    with mlflow.start_run(run_id=mlflow_run_id):
+        logged = mlflow.pyfunc.log_model(
+            name="model",
+            python_model=str(Path(__file__).with_name("pyfunc.py")),
+            artifacts={"model": str(folder)},
+            signature=signature,
+            pip_requirements=[f"{name}=={version(name)}" for name in REQUIREMENTS],
+        )
+    return str(logged.model_uri)
