@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 from lakesight import delta, spark
 from lakesight.config import Config
 from lakesight.errors import TableError
-from lakesight.merge import Change, merge
+from lakesight.merge import merge_dataset
 from lakesight.progress import step
 from lakesight.staging import staging
 from lakesight.tables import SAMPLES
@@ -52,7 +52,19 @@ def build(warehouse: Warehouse, config: Config, *, dataset: str | None = None) -
         for number, name in enumerate(datasets):
             with step(f"Building samples of {name}"):
                 rows = _stage(session, warehouse, config, name, folder / str(number), run_id)
-                changes.append(_merge(session, warehouse, rows, name))
+                content = session.sql("SELECT dataset, image_id, content FROM built_images")
+                changes.append(
+                    merge_dataset(
+                        session,
+                        warehouse,
+                        "samples",
+                        rows,
+                        content,
+                        dataset=name,
+                        compare="fingerprint",
+                        sort_by="shuffle_key",
+                    )
+                )
     return BuildReport(
         version=delta.version(warehouse, "samples"),
         added=sum(change.added for change in changes),
@@ -110,17 +122,3 @@ SELECT dataset, image_id, file_name, width, height, exif_orientation, annotation
   sha2(concat_ws('\\n', sha256, width, height, exif_orientation, chosen_split, to_json(annotations)), 256)
     AS fingerprint
 FROM chosen"""
-
-
-def _merge(session: "SparkSession", warehouse: Warehouse, rows: "DataFrame", dataset: str) -> Change:
-    return merge(
-        session,
-        warehouse,
-        "samples",
-        rows,
-        dataset=dataset,
-        compare=["fingerprint"],
-        content=session.sql("SELECT dataset, image_id, content FROM built_images"),
-        sort_by="shuffle_key",
-        remove=True,
-    )

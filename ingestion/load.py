@@ -1,44 +1,46 @@
 """Spark glue: COCO files -> `images`, `image_properties`, `categories`, `annotations`, `quarantine`.
 
-`lakesight ingest coco`. Everything is staged first and published from the staging files, table by table: a run that
-was killed leaves whole tables behind, and the next run of the same command adds what is missing and nothing else.
-Rows are never removed.
+`lakesight ingest coco`. Files are read and records judged first; only then are the tables written, one commit each:
+a run that was killed leaves whole tables behind, and the next run of the same command adds what is missing and
+nothing else. Rows are never removed.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
-from ingestion.judge import judge, refused_sql
-from ingestion.read_images import read_images
+from ingestion.candidates import (
+    HELD_ANNOTATION,
+    HELD_IMAGE,
+    annotation_candidates,
+    category_candidates,
+    image_candidates,
+    look_up,
+)
+from ingestion.judge import judge
+from ingestion.publish import publish
+from ingestion.quarantine import by_rule
+from ingestion.read_images import REQUESTS, read_images
 from ingestion.source import Source, read_source
 from lakesight import delta, spark
 from lakesight.config import Config
 from lakesight.errors import FormatError
-from lakesight.merge import Change, merge
+from lakesight.merge import Change
 from lakesight.progress import step
-from lakesight.staging import staging
-from lakesight.tables import TABLES
+from lakesight.staging import alone, staging
 from lakesight.warehouse import Warehouse, create_warehouse, new_run_id
 
 if TYPE_CHECKING:
-    from pyspark.sql import DataFrame, SparkSession
-
-IMAGES_PER_FILE = 2000
-"""Image records in one staged file: what one Spark task reads."""
-HELD_FACTS = (
-    "image_id", "source_uri", "sha256", "pixel_hash", "format", "mode", "width", "height", "exif_orientation",
-)  # fmt: skip
+    from pyspark.sql import SparkSession
 
 
 @dataclass(frozen=True)
 class IngestReport:
-    """What an ingest did: rows by table, and records refused by rule (also those refused before)."""
+    """What an ingest did: rows by table, and this file's refused records by rule (also those refused before)."""
 
     dataset: str
     run_id: str
@@ -62,140 +64,68 @@ def ingest_coco(
     warehouse = create_warehouse(root)
     delta.create_tables(warehouse)
     run_id = new_run_id("ingest")
-    with staging(warehouse, run_id) as folder:
+    with alone(warehouse, f"ingest {dataset}"), staging(warehouse, run_id) as folder:
         with step("Starting Spark"):
             session = spark.session(warehouse, config.spark)
-        with step(f"Reading {source.coco.images.num_rows} images"):
-            _stage(warehouse, source, folder)
-            read_images(session, folder / "record_images", folder / "decoded", config.ingest.max_pixels)
-        with step("Checking records"):
-            judge(session, folder)
+        decoded, accepted, refused = _judge(session, warehouse, config, source, folder)
         with step("Writing tables"):
-            changes = _publish(session, warehouse, source, folder, run_id)
-        return IngestReport(dataset, run_id, changes, _refused(folder))
+            changes = publish(session, warehouse, source, accepted, refused, decoded, folder, run_id)
+    return IngestReport(dataset, run_id, changes, by_rule(refused.values()))
 
 
 def _refuse_renamed(warehouse: Warehouse, source: Source) -> None:
     """A category id that means something else than before would silently relabel the data set."""
     if not warehouse.exists("categories"):
         return
-    held = _held(warehouse, source.dataset, "categories", ["category_id", "name"])
-    names = dict(zip(held["category_id"].to_pylist(), held["name"].to_pylist(), strict=True))
-    for row in source.coco.categories.to_pylist():
-        known = names.get(row["category_id"])
-        if known is not None and row["name"] is not None and row["name"] != known:
+    held = _held(warehouse, source.dataset, "categories", ("category_id", "name"))
+    known = look_up(source.coco.categories["category_id"], held, "category_id")["name"]
+    for before, row in zip(known.to_pylist(), source.coco.categories.to_pylist(), strict=True):
+        if before is not None and row["name"] != before:
             raise FormatError(
-                f"category {row['category_id']} is {row['name']!r} here, but {known!r} in data set {source.dataset!r}",
+                f"category {row['category_id']} is {row['name']!r} here, but {before!r} in data set {source.dataset!r}",
                 where=str(source.annotations),
                 expected="one meaning for a category id in a data set",
                 fix="correct the file, or ingest it under another --dataset",
             )
 
 
-def _held(warehouse: Warehouse, dataset: str, table: str, columns: list[str]) -> pa.Table:
+def _held(warehouse: Warehouse, dataset: str, table: str, columns: Sequence[str]) -> pa.Table:
     return delta.read(warehouse, table, columns=columns, where=pc.field("dataset") == dataset)
 
 
-def _stage(warehouse: Warehouse, source: Source, folder: Path) -> None:
-    """Write what the driver knows - parsed records, and keys and facts the tables hold - for Spark to read."""
-    held = _held(warehouse, source.dataset, "images", list(HELD_FACTS))
+Tables = dict[str, pa.Table]
+
+
+def _judge(
+    session: "SparkSession", warehouse: Warehouse, config: Config, source: Source, folder: Path
+) -> tuple[pa.Table, Tables, Tables]:
+    """(decoded, accepted, refused): every image read, every record held against the rules.
+
+    Annotations come last: they are judged by what was accepted of images and categories.
+    """
+    held = _held(warehouse, source.dataset, "images", HELD_IMAGE)
+    records = source.image_records()
+    with step(f"Reading {records.num_rows} images"):
+        requests = _requests(warehouse, source.dataset, records, held)
+        decoded = read_images(session, requests, folder, config.ingest.max_pixels)
+    tables: dict[str, tuple[pa.Table, pa.Table]] = {}
+    with step(f"Checking {source.coco.annotations.num_rows} annotations"):
+        categories = category_candidates(source.coco.categories)
+        tables["categories"] = judge(session, "categories", categories, folder / "categories")
+        images = image_candidates(records, decoded, held)
+        tables["images"] = judge(session, "images", images, folder / "images")
+        known = _held(warehouse, source.dataset, "annotations", HELD_ANNOTATION)
+        accepted = {name: good for name, (good, _) in tables.items()}
+        boxes = annotation_candidates(source.coco.annotations, accepted["images"], accepted["categories"], known)
+        tables["annotations"] = judge(session, "annotations", boxes, folder / "annotations")
+    return decoded, {name: t[0] for name, t in tables.items()}, {name: t[1] for name, t in tables.items()}
+
+
+def _requests(warehouse: Warehouse, dataset: str, records: pa.Table, held: pa.Table) -> pa.Table:
+    """The files to read, in `shuffle_key` order."""
     # Bytes count as held once their figures are there too: a run killed between the two tables decodes again.
-    described = _held(warehouse, source.dataset, "image_properties", ["image_id", "sha256"])
-    records = source.image_records(
-        held.select(["image_id", "sha256"]).join(described, ["image_id", "sha256"], None, "inner")
-    )
-    staged = {
-        "record_annotations": source.coco.annotations,
-        "record_categories": source.coco.categories,
-        "held_images": held,
-        "held_annotations": _held(warehouse, source.dataset, "annotations", ["annotation_id", "image_id"]),
-    }
-    for name, table in staged.items():
-        (folder / name).mkdir()
-        pq.write_table(table, folder / name / "part-0.parquet")
-    (folder / "record_images").mkdir()
-    for start in range(0, records.num_rows, IMAGES_PER_FILE):
-        part = folder / "record_images" / f"part-{start:09d}.parquet"
-        pq.write_table(records.slice(start, IMAGES_PER_FILE), part)
-
-
-def _publish(
-    session: "SparkSession", warehouse: Warehouse, source: Source, folder: Path, run_id: str
-) -> dict[str, Change]:
-    stamp = f"TIMESTAMP '{datetime.now(UTC):%Y-%m-%d %H:%M:%S.%f}'"
-    quarantined = " UNION ALL ".join(
-        refused_sql(name, source.dataset, str(source.annotations)) for name in ("categories", "images", "annotations")
-    )
-    queries = {
-        "categories": _categories_sql(warehouse, source.dataset),
-        "image_properties": "SELECT i.dataset, i.image_id, d.* FROM judged_images i JOIN decoded d "
-        "ON i.ordinal = d.ordinal WHERE size(i.errors) = 0 AND d.pixel_hash IS NOT NULL",
-        "images": "SELECT * FROM judged_images WHERE size(errors) = 0",
-        "annotations": f"SELECT *, {spark.quote(source.dataset)} AS dataset FROM judged_annotations "
-        "WHERE size(errors) = 0",
-        "quarantine": quarantined,
-    }
-    changes = {}
-    for name, query in queries.items():
-        content = _content(session) if name == "images" else None
-        rows = _rows(session, name, query, {"run_id": spark.quote(run_id), _TIMES[name]: stamp})
-        changes[name] = merge(
-            session, warehouse, name, rows, dataset=source.dataset, compare=_COMPARED[name], content=content
-        )
-    return changes
-
-
-_TIMES = {
-    "categories": "ingested_at",
-    "image_properties": "computed_at",
-    "images": "ingested_at",
-    "annotations": "ingested_at",
-    "quarantine": "quarantined_at",
-}
-_COMPARED = {
-    "categories": ["name", "supercategory", "label", "keypoints", "skeleton"],
-    "image_properties": ["sha256"],
-    # Not `source_uri`: a folder that moved is no reason to write its images again.
-    "images": ["sha256", "file_name", "split", "captured_at", "metadata"],
-    "annotations": [
-        "image_id", "category_id", "bbox", "area", "iscrowd", "segmentation", "keypoints", "num_keypoints",
-        "attributes",
-    ],
-    "quarantine": [],
-}  # fmt: skip
-
-
-def _categories_sql(warehouse: Warehouse, dataset: str) -> str:
-    """All categories of the data set, held and new: a new id may shift every label behind it."""
-    columns = "category_id, name, supercategory, keypoints, skeleton"
-    table = spark.table_sql(warehouse.path("categories"))
-    return f"""
-SELECT *, {spark.quote(dataset)} AS dataset, CAST(row_number() OVER (ORDER BY category_id) - 1 AS INT) AS label FROM (
-  SELECT {columns} FROM judged_categories WHERE size(errors) = 0
-  UNION ALL SELECT {columns} FROM {table} h WHERE dataset = {spark.quote(dataset)}
-    AND NOT EXISTS (SELECT 1 FROM judged_categories j WHERE j.category_id = h.category_id AND size(j.errors) = 0))"""
-
-
-def _rows(session: "SparkSession", name: str, query: str, stamps: dict[str, str]) -> "DataFrame":
-    """`query` as the table's columns, in order, image bytes apart; `stamps` are run and time."""
-    table = TABLES[name]
-    columns = [c.name for c in table.columns if c.name != table.bytes_column]
-    return session.sql(query).selectExpr(*(f"{stamps[c]} AS {c}" if c in stamps else c for c in columns))
-
-
-def _content(session: "SparkSession") -> "DataFrame":
-    """Bytes of the accepted images that are not held yet."""
-    return session.sql(
-        "SELECT i.dataset, i.image_id, d.content FROM judged_images i JOIN decoded d ON i.ordinal = d.ordinal "
-        "WHERE size(i.errors) = 0 AND d.content IS NOT NULL"
-    )
-
-
-def _refused(folder: Path) -> dict[str, int]:
-    """Records refused, by rule."""
-    counts: dict[str, int] = {}
-    for name in ("categories", "images", "annotations"):
-        for errors in pq.read_table(folder / f"judged_{name}", columns=["errors"])["errors"].to_pylist():
-            for error in errors:
-                counts[error["rule"]] = counts.get(error["rule"], 0) + 1
-    return dict(sorted(counts.items(), key=lambda item: -item[1]))
+    described = _held(warehouse, dataset, "image_properties", ("image_id", "sha256"))
+    known = held.select(["image_id", "sha256"]).join(described, ["image_id", "sha256"], join_type="inner")
+    sha256 = look_up(records["image_id"], known, "image_id")["sha256"]
+    readable = records.append_column("held_sha256", sha256).filter(pc.is_null(records["refused_by"]))
+    return readable.select([*REQUESTS.names, "shuffle_key"]).sort_by("shuffle_key").select(REQUESTS.names)

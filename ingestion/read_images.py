@@ -11,19 +11,24 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from ingestion.images import Facts, Refusal, inspect
 from lakesight.spark import IMAGE_LAYOUT, conf
 from lakesight.tables import BINARY, DOUBLE, INT, LONG, STRING, spark_type
 
 if TYPE_CHECKING:
-    from pyspark.sql import SparkSession
+    from pyspark.sql import DataFrame, SparkSession
 
 BATCH_BYTES = 32 * 2**20
 """Image bytes in one Arrow batch from Python to the JVM."""
 MAX_FILE_BYTES = 2**30
 """Larger files are refused unread: a row is held in memory whole, several times."""
 
+IMAGES_PER_FILE = 500
+"""Requests in one file: the least that a Spark task reads."""
+REQUESTS = pa.schema([("ordinal", LONG), ("source_uri", STRING), ("held_sha256", STRING)])
+"""A file to read, and the hash of the bytes that are held under its image_id."""
 _TYPES = {str: STRING, int: INT, float: DOUBLE}
 DECODED = pa.schema(
     [
@@ -39,15 +44,36 @@ DECODED = pa.schema(
 """One row a record: facts and bytes; or bytes only held (sha256 alone); or why not."""
 
 
-def read_images(spark: "SparkSession", records: Path, target: Path, max_pixels: int) -> None:
-    """Write `DECODED` rows, as parquet, for records (ordinal, source_uri, held_sha256) in parquet files.
-
-    Each file of `records` becomes a task's worth of work, and its order is kept.
-    """
-    ddl = ", ".join(f"{field.name} {spark_type(field.type)}" for field in DECODED)
+def read_images(spark: "SparkSession", requests: pa.Table, folder: Path, max_pixels: int) -> pa.Table:
+    """`DECODED` rows for `REQUESTS`, but the bytes: these stay in files, for `decoded_bytes`."""
+    files = folder / "requests"
+    files.mkdir(parents=True)
+    for start in range(0, requests.num_rows, IMAGES_PER_FILE):
+        part = requests.slice(start, IMAGES_PER_FILE).cast(REQUESTS)
+        pq.write_table(part, files / f"part-{start:09d}.parquet")
     with conf(spark, IMAGE_LAYOUT):
-        rows = spark.read.parquet(str(records)).select("ordinal", "source_uri", "held_sha256")
-        rows.mapInArrow(partial(_read_batches, max_pixels=max_pixels), ddl).write.parquet(str(target))
+        rows = spark.read.schema(_ddl(REQUESTS)).parquet(str(files))
+        work = partial(_read_batches, max_pixels=max_pixels)
+        rows.mapInArrow(work, _ddl(DECODED)).write.parquet(str(folder / "decoded"))
+    return pq.read_table(folder / "decoded", columns=[name for name in DECODED.names if name != "content"])
+
+
+def decoded_bytes(spark: "SparkSession", folder: Path) -> "DataFrame":
+    """(ordinal, content) of what `read_images` decoded."""
+    rows = spark.read.schema(_ddl(DECODED)).parquet(str(folder / "decoded"))
+    return rows.where("content IS NOT NULL").select("ordinal", "content")
+
+
+def frame(spark: "SparkSession", rows: pa.Table, folder: Path) -> "DataFrame":
+    """Arrow rows as a DataFrame, by way of a file: `createDataFrame` would pass them through the driver's JVM."""
+    folder.mkdir()
+    pq.write_table(rows, folder / "part-0.parquet")
+    # The schema is stated, so that Spark does not look for it in the file first.
+    return spark.read.schema(_ddl(rows.schema)).parquet(str(folder))
+
+
+def _ddl(schema: pa.Schema) -> str:
+    return ", ".join(f"`{field.name}` {spark_type(field.type)}" for field in schema)
 
 
 def _read_batches(batches: Iterator[pa.RecordBatch], max_pixels: int) -> Iterator[pa.RecordBatch]:

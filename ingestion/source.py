@@ -26,24 +26,19 @@ class Source:
     split: str | None
     coco: Coco
 
-    def image_records(self, held: pa.Table) -> pa.Table:
-        """`IMAGE_RECORDS` with the further columns of `images` that need no decoding, in `shuffle_key` order.
-
-        `held` (image_id, sha256) are the images the data set has: same bytes are not decoded again.
-        """
+    def image_records(self) -> pa.Table:
+        """`IMAGE_RECORDS` with the further columns of `images` that need no decoding."""
         records = _refuse_outside(self.coco.images, self.images)
         ids, names = records["image_id"].to_pylist(), records["file_name"].to_pylist()
-        known = dict(zip(held["image_id"].to_pylist(), held["sha256"].to_pylist(), strict=True))
         columns = {
-            "dataset": pa.array([self.dataset] * len(ids), STRING),
-            "split": pa.array([self.split] * len(ids), STRING),
             "source_uri": pa.array([None if n is None else str(self.images / n) for n in names], STRING),
             "shuffle_key": pa.array([None if i is None else shuffle_key(self.dataset, i) for i in ids], LONG),
-            "held_sha256": pa.array([known.get(i) for i in ids], STRING),
+            "dataset": pa.array([self.dataset] * len(ids), STRING),
+            "split": pa.array([self.split] * len(ids), STRING),
         }
         for name, values in columns.items():
             records = records.append_column(name, values)
-        return records.sort_by([("shuffle_key", "ascending"), ("ordinal", "ascending")])
+        return records
 
 
 def shuffle_key(dataset: str, image_id: int) -> int:

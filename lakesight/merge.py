@@ -1,8 +1,8 @@
-"""Spark glue: MERGE by key under the table's writer lock, with no commit where nothing changes.
+"""MERGE by key under the table's writer lock, with no commit where nothing changes.
 
-Rows are compared without the column of image bytes, which is only joined in for rows that are written. New rows are
-appended, which is what a MERGE does with rows that match nothing; it costs a third and moves no image bytes. The lock
-makes the comparison and the append one step.
+Narrow tables go through delta-rs (Arrow in, some 50 ms). Tables with image bytes go through Spark, which never holds
+them whole: rows are compared without the bytes, and these are only joined in for rows that are written. New rows are
+appended, which is what a MERGE does with rows that match nothing; the lock makes comparison and append one step.
 """
 
 from collections.abc import Sequence
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
+from lakesight import delta
 from lakesight.spark import IMAGE_LAYOUT, conf, quote, table_sql
 from lakesight.tables import TABLES, Table
 from lakesight.warehouse import Warehouse
@@ -18,7 +19,7 @@ from lakesight.warehouse import Warehouse
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
-WRITING = {
+WRITING = IMAGE_LAYOUT | {
     # The narrow side of the join with image bytes is broadcast, so that the bytes are not shuffled.
     "spark.sql.autoBroadcastJoinThreshold": str(64 * 2**20),
     # Sources are files that stay as they are while they are read: no copy is needed.
@@ -35,80 +36,75 @@ class Change:
     removed: int = 0
 
 
-def merge(
+def merge_arrow(warehouse: Warehouse, name: str, rows: pa.Table, *, compare: Sequence[str]) -> Change:
+    """Add or update `rows`, whose key is unique, by key; a row that equals its own in `compare` is left alone."""
+    table = TABLES[name]
+    if rows.num_rows == 0:
+        return Change()
+    keys = " AND ".join(f"t.{column} = s.{column}" for column in table.key)
+    differs = " OR ".join(f"(s.{column} IS DISTINCT FROM t.{column})" for column in compare) or "FALSE"
+    with warehouse.lock(name):
+        done = (
+            delta.open_table(warehouse, name)
+            .merge(rows.select(table.arrow.names).cast(table.arrow), keys, source_alias="s", target_alias="t")
+            .when_matched_update_all(predicate=differs)
+            .when_not_matched_insert_all()
+            .execute()
+        )
+    return Change(added=done["num_target_rows_inserted"], updated=done["num_target_rows_updated"])
+
+
+def merge_dataset(
     spark: "SparkSession",
     warehouse: Warehouse,
     name: str,
     rows: "DataFrame",
+    content: "DataFrame",
     *,
     dataset: str,
-    compare: Sequence[str],
-    content: "DataFrame | None" = None,
-    sort_by: str | None = None,
-    remove: bool = False,
+    compare: str,
+    sort_by: str,
 ) -> Change:
-    """Make a table's rows of a data set equal `rows`, by key.
+    """Make a data set's rows of a table with image bytes equal `rows`: add, update where `compare` differs, remove.
 
-    Args:
-        spark: the session.
-        warehouse: where the table is.
-        name: the table.
-        rows: all its columns but the image bytes; the key is unique.
-        dataset: only its rows are looked at.
-        compare: a row is updated if one of these columns differs; none: rows never change.
-        content: key columns and the image bytes; a row without bytes here keeps those it has.
-        sort_by: order of new rows within their files.
-        remove: delete rows of the data set that are not in `rows`.
+    `rows` are all columns but the bytes, from files; `content` is key and bytes. New files are sorted by `sort_by`.
     """
     table = TABLES[name]
-    with warehouse.lock(name), conf(spark, WRITING | (IMAGE_LAYOUT if table.bytes_column else {})):
+    with warehouse.lock(name):
         target = spark.read.format("delta").load(str(warehouse.path(name))).where(f"dataset = {quote(dataset)}")
-        change, diff = _diff(rows, target, table, compare, remove)
+        new = rows.selectExpr(*table.key, f"{compare} AS new")
+        old = target.selectExpr(*table.key, f"{compare} AS old")
+        kind = "CASE WHEN old IS NULL THEN 'added' WHEN new IS NULL THEN 'removed' WHEN old <> new THEN 'updated' END"
+        diff = new.join(old, [*table.key], "full").selectExpr(*table.key, f"{kind} AS kind").where("kind IS NOT NULL")
+        counts = {row["kind"]: row["count"] for row in diff.groupBy("kind").count().collect()}
+        change = Change(counts.get("added", 0), counts.get("updated", 0), counts.get("removed", 0))
         if change.updated or change.removed:
-            changed = diff.where("kind IN ('updated', 'removed')").join(rows, [*table.key], "left")
-            _update(spark, warehouse, table, _with_bytes(changed, content, table, "left"))
+            changed = diff.where("kind <> 'added'").join(rows, [*table.key], "left")
+            update(spark, warehouse, table, changed.join(content, [*table.key], "left"))
         if change.added:
             # Not by way of `diff`: of an anti-join Spark knows the size, and so which side to broadcast.
-            new = rows.join(target.select(*table.key), [*table.key], "left_anti")
-            whole = _with_bytes(new, content, table, "inner").select(*table.arrow.names)
-            whole = whole.sortWithinPartitions(sort_by) if sort_by else whole
-            whole.write.format("delta").mode("append").save(str(warehouse.path(name)))
+            added = rows.join(target.select(*table.key), [*table.key], "left_anti")
+            append(spark, warehouse, table, added.join(content, [*table.key]), sort_by=sort_by)
     return change
 
 
-def _diff(
-    rows: "DataFrame", target: "DataFrame", table: Table, compare: Sequence[str], remove: bool
-) -> "tuple[Change, DataFrame]":
-    """How many rows differ, and (key, kind) of those."""
-    differs = " OR ".join(f"NOT ({_value(table, c, 'new')} <=> {_value(table, c, 'old')})" for c in compare) or "FALSE"
-    kind = f"CASE WHEN old IS NULL THEN 'added' WHEN new IS NULL THEN 'removed' WHEN {differs} THEN 'updated' END"
-    columns = ", ".join(dict.fromkeys([*table.key, *compare]))
-    new = rows.selectExpr(*table.key, f"struct({columns}) AS new")
-    old = target.selectExpr(*table.key, f"struct({columns}) AS old")
-    joined = new.join(old, [*table.key], "full" if remove else "left")
-    diff = joined.selectExpr(*table.key, f"{kind} AS kind").where("kind IS NOT NULL")
-    counts = {row["kind"]: row["count"] for row in diff.groupBy("kind").count().collect()}
-    return Change(counts.get("added", 0), counts.get("updated", 0), counts.get("removed", 0)), diff
+def append(spark: "SparkSession", warehouse: Warehouse, table: Table, rows: "DataFrame", *, sort_by: str) -> None:
+    """Append whole rows, each file sorted; the caller holds the lock and knows that they are new."""
+    with conf(spark, WRITING):
+        ordered = rows.select(*table.arrow.names).sortWithinPartitions(sort_by)
+        ordered.write.format("delta").mode("append").save(str(warehouse.path(table.name)))
 
 
-def _value(table: Table, column: str, side: str) -> str:
-    """Spark compares arrays but not maps."""
-    is_map = pa.types.is_map(table.arrow.field(column).type)
-    return f"map_entries({side}.{column})" if is_map else f"{side}.{column}"
-
-
-def _with_bytes(rows: "DataFrame", content: "DataFrame | None", table: Table, how: str) -> "DataFrame":
-    return rows if content is None else rows.join(content, [*table.key], how)
-
-
-def _update(spark: "SparkSession", warehouse: Warehouse, table: Table, changed: "DataFrame") -> None:
-    changed.createOrReplaceTempView("merge_source")
+def update(spark: "SparkSession", warehouse: Warehouse, table: Table, rows: "DataFrame") -> None:
+    """MERGE rows that are there: `kind` is 'removed' or 'updated'; NULL bytes leave the bytes as they are."""
+    rows.createOrReplaceTempView("merge_source")
     on = " AND ".join(f"t.{column} = s.{column}" for column in table.key)
     values = {column: f"s.{column}" for column in table.arrow.names if column not in table.key}
     if table.bytes_column:
         values[table.bytes_column] = f"coalesce(s.{table.bytes_column}, t.{table.bytes_column})"
-    update = ", ".join(f"t.{column} = {value}" for column, value in values.items())
-    spark.sql(
-        f"MERGE INTO {table_sql(warehouse.path(table.name))} t USING merge_source s ON {on} "
-        f"WHEN MATCHED AND s.kind = 'removed' THEN DELETE WHEN MATCHED THEN UPDATE SET {update}"
-    )
+    assignments = ", ".join(f"t.{column} = {value}" for column, value in values.items())
+    with conf(spark, WRITING):
+        spark.sql(
+            f"MERGE INTO {table_sql(warehouse.path(table.name))} t USING merge_source s ON {on} "
+            f"WHEN MATCHED AND s.kind = 'removed' THEN DELETE WHEN MATCHED THEN UPDATE SET {assignments}"
+        )

@@ -1,6 +1,7 @@
 """A run's own folder for intermediate files: gone when the run ends or, if it was killed, when the next one starts."""
 
 import fcntl
+import hashlib
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,6 +9,16 @@ from pathlib import Path
 from typing import IO
 
 from lakesight.warehouse import Warehouse
+
+
+@contextmanager
+def alone(warehouse: Warehouse, what: str) -> Iterator[None]:
+    """Wait until no other process on this machine is in a block of the same name, then keep others out."""
+    base = warehouse.state("staging")
+    base.mkdir(parents=True, exist_ok=True)
+    with (base / f".alone-{hashlib.sha256(what.encode()).hexdigest()[:16]}.lock").open("w") as handle:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
 
 
 @contextmanager

@@ -1,0 +1,86 @@
+"""Delta and Spark glue: judged candidates -> tables, a MERGE by key each, in an order that a killed run may break.
+
+Figures come before images: an image in the table is not decoded again, so its figures must be there. Quarantine comes
+last: it repeats what the same file always gives.
+"""
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from ingestion.quarantine import quarantine_rows
+from ingestion.read_images import decoded_bytes, frame
+from ingestion.rows import CATEGORY, Run, labelled, properties, stamped
+from ingestion.source import Source
+from lakesight import delta
+from lakesight.merge import Change, append, merge_arrow, update
+from lakesight.tables import IMAGES
+from lakesight.warehouse import Warehouse
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+# What makes a row a different one. Not `source_uri`: a folder that moved is no reason to write its images again.
+IMAGE = ("sha256", "file_name", "split", "captured_at", "metadata")
+ANNOTATION = (
+    "image_id", "category_id", "bbox", "area", "iscrowd", "segmentation", "keypoints", "num_keypoints", "attributes",
+)  # fmt: skip
+
+
+def publish(
+    spark: "SparkSession",
+    warehouse: Warehouse,
+    source: Source,
+    accepted: Mapping[str, pa.Table],
+    refused: Mapping[str, pa.Table],
+    decoded: pa.Table,
+    folder: Path,
+    run_id: str,
+) -> dict[str, Change]:
+    """Rows added and updated, by table; `folder` is the run's staging folder, with the decoded bytes."""
+    run = Run(source.dataset, run_id, datetime.now(UTC))
+    merge = partial(merge_arrow, warehouse)
+    where = pc.field("dataset") == source.dataset
+    categories = labelled(accepted["categories"], delta.read(warehouse, "categories", columns=CATEGORY, where=where))
+    figures = properties(accepted["images"], decoded)
+    images = stamped(accepted["images"], "images", run)
+    refusals = quarantine_rows(refused, run, str(source.annotations))
+    return {
+        "categories": merge("categories", stamped(categories, "categories", run), compare=[*CATEGORY[1:], "label"]),
+        "image_properties": merge("image_properties", stamped(figures, "image_properties", run), compare=["sha256"]),
+        "images": _publish_images(spark, warehouse, images, folder, where),
+        "annotations": merge("annotations", stamped(accepted["annotations"], "annotations", run), compare=ANNOTATION),
+        "quarantine": merge("quarantine", refusals, compare=()),
+    }
+
+
+def _publish_images(
+    spark: "SparkSession", warehouse: Warehouse, rows: pa.Table, folder: Path, where: pc.Expression
+) -> Change:
+    """Compared on the driver, without bytes; Spark joins the bytes to what is new or changed, and writes it."""
+    with warehouse.lock("images"):
+        held = delta.read(warehouse, "images", columns=("image_id", *IMAGE), where=where)
+        added, changed = _split(rows, held, IMAGE)
+        if changed.num_rows:
+            again = frame(spark, changed, folder / "changed").selectExpr("*", "'updated' AS kind")
+            update(spark, warehouse, IMAGES, again.join(decoded_bytes(spark, folder), "ordinal", "left"))
+        if added.num_rows:
+            arrived = frame(spark, added, folder / "added").join(decoded_bytes(spark, folder), "ordinal")
+            append(spark, warehouse, IMAGES, arrived, sort_by="shuffle_key")
+    return Change(added=added.num_rows, updated=changed.num_rows)
+
+
+def _split(rows: pa.Table, held: pa.Table, compare: Sequence[str]) -> tuple[pa.Table, pa.Table]:
+    """(new, changed) rows, by image_id."""
+    known = {row["image_id"]: row for row in held.to_pylist()}
+    kinds = []
+    for row in rows.select(["image_id", *compare]).to_pylist():
+        before = known.get(row["image_id"])
+        kinds.append("added" if before is None else "same" if before == row else "changed")
+    kind = pa.array(kinds, pa.string())
+    return rows.filter(pc.equal(kind, "added")), rows.filter(pc.equal(kind, "changed"))
