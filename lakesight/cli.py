@@ -213,6 +213,15 @@ def monitor(
     raise typer.Exit(int(report.drifted))
 
 
+@app.command("mlflow")
+def mlflow_ui(root: Root = DEFAULT_ROOT, port: Annotated[int, typer.Option(help="On 127.0.0.1.")] = 5000) -> None:
+    """MLflow's web page over the runs, curves and models of a root."""
+    from training.ui import serve
+
+    _start(root, None, None)
+    raise typer.Exit(serve(open_warehouse(root), port))
+
+
 @app.command()
 def sql(
     statement: Annotated[str, typer.Argument(help="One SQL statement over all tables and views.")],

@@ -25,8 +25,10 @@ def _run(command, folder):
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """A user's folder: the demo's root is `lakesight-demo` in it."""
-    return tmp_path_factory.mktemp("user")
+    """A user's checkout, as far as the README's commands look at it: the demo's root is `lakesight-demo` in it."""
+    made = tmp_path_factory.mktemp("user")
+    (made / "configs").symlink_to(REPO / "configs")
+    return made
 
 
 @pytest.fixture(scope="module")

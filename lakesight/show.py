@@ -1,0 +1,139 @@
+"""What each verb prints when it is done: at most a screen."""
+
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.table import Table as Grid
+
+if TYPE_CHECKING:
+    from features.build import BuildReport
+    from ingestion.load import IngestReport
+    from quality.check import CheckReport, RuleResult
+    from quality.evaluate import EvaluateReport
+    from serving.importing import ImportReport
+    from serving.monitor import MonitorReport
+    from serving.predict import PredictReport
+    from training.fit import TrainReport
+    from training.register import ModelVersion
+    from training.tune import TuneReport
+
+WORST = 5
+
+
+def ingested(report: "IngestReport") -> None:
+    """Rows a table, and what was refused."""
+    grid = _grid("table", "added", "updated", "removed")
+    for name, change in report.changes.items():
+        grid.add_row(name, f"{change.added:,}", f"{change.updated:,}", f"{change.removed:,}")
+    _print(grid)
+    if report.quarantined:
+        reasons = ", ".join(f"{rule} {count:,}" for rule, count in report.quarantined.items())
+        _print(f'refused: {reasons}\n  see `lakesight sql "SELECT * FROM quarantine_reasons"`')
+
+
+def checked(report: "CheckReport") -> None:
+    """The worst rules, the verdict, what to do."""
+    broken = sorted((r for r in report.results if r.unexpected and r.rule.severity != "info"), key=_rank)
+    grid = _grid("data set", "rule", "severity", "in table", "in quarantine", "example")
+    for result in broken[:WORST]:
+        counts = (f"{result.in_table:,}", f"{result.in_quarantine:,}")
+        grid.add_row(result.dataset, result.rule.name, result.rule.severity, *counts, (result.observed or "")[:40])
+    if broken:
+        _print(grid)
+    if len(broken) > WORST:
+        _print(f'and {len(broken) - WORST} more rules; `lakesight sql "SELECT * FROM quality_results"` has all')
+    verdict = "[red]failed[/]" if report.failed else "[green]passed[/]"
+    _print(f"check {verdict}: {len(report.results)} results, report: {report.data_docs}")
+    if report.advice:
+        _print(f"to do: {report.advice}", markup=False)
+
+
+def _rank(result: "RuleResult") -> tuple[bool, bool, int]:
+    return (result.rule.severity != "error", result.in_table == 0, -result.unexpected)
+
+
+def built(report: "BuildReport") -> None:
+    """What changed in samples."""
+    _print(f"samples v{report.version}: {report.added:,} added, {report.updated:,} updated, {report.removed:,} removed")
+
+
+def trained(report: "TrainReport") -> None:
+    """The run and its last numbers."""
+    how = "re-used, nothing has changed (--force trains anew)" if report.reused else "finished"
+    metrics = ", ".join(f"{name} {value:.3f}" for name, value in sorted(report.metrics.items()))
+    _print(f"{report.run_id} {how}\n  {metrics}\n  next: lakesight evaluate, lakesight register")
+
+
+def tuned(report: "TuneReport") -> None:
+    """The best trial."""
+    best = ", ".join(f"{name}={value:.4g}" for name, value in report.best_params.items())
+    _print(f"{report.run_id}: {report.num_trials} trials, best {report.metric} {report.best_value:.3f} with {best}")
+    _print(f"  see `lakesight sql \"SELECT * FROM tune_trials WHERE run_id = '{report.run_id}'\"`")
+
+
+def evaluated(report: "EvaluateReport") -> None:
+    """COCO's numbers, and the classes."""
+    _print(
+        f"{report.model_name}/{report.model_version} on {report.dataset}/{report.split}: {report.num_images:,} images,"
+    )
+    _print(f"{report.num_annotations:,} annotations, {report.num_detections:,} detections")
+    grid = _grid("metric", "IoU", "area", "detections", "value")
+    for m in report.stats.overall:
+        value = "-" if m.value is None else f"{m.value:.3f}"
+        grid.add_row(m.metric, m.iou, m.area_range, str(m.max_detections), value)
+    _print(grid)
+
+
+def registered(version: "ModelVersion") -> None:
+    """The version, and how to use it."""
+    _print(f"{version.name} version {version.version}\n  next: lakesight promote {version.name}")
+
+
+def promoted(version: "ModelVersion", alias: str) -> None:
+    """Where the alias points."""
+    _print(
+        f"{version.name}@{alias} is version {version.version}\n  next: lakesight predict --model {version.name}@{alias}"
+    )
+
+
+def predicted(report: "PredictReport") -> None:
+    """How many images, how fast."""
+    rest = report.num_images - report.num_scored
+    rate = f", {report.num_scored / report.elapsed_s:,.0f} images/s with start-up" if report.num_scored else ""
+    _print(f"{report.model_name}/{report.model_version}: {report.num_scored:,} images scored{rate}")
+    _print(f"  {report.num_failed:,} could not be scored, {rest:,} had been scored before")
+
+
+def imported(report: "ImportReport") -> None:
+    """What the file covered."""
+    splits = ", ".join(split or "(no split)" for split in report.splits)
+    _print(f"{report.model_name}/{report.model_version}: {report.num_detections:,} detections on {report.num_images:,}")
+    _print(f"images of {report.dataset}/{splits}; {report.num_added:,} images added")
+
+
+def monitored(report: "MonitorReport") -> None:
+    """What drifted."""
+    _print(f"{report.model_name}/{report.model_version}: {report.num_images:,} images of {report.dataset}")
+    _print(f"against {report.num_baseline:,} of {report.baseline}")
+    found = sorted((d for d in report.drifts if d.finding.is_drift), key=lambda d: -d.finding.effect)
+    if not found:
+        _print("[green]no drift[/]")
+        return
+    grid = _grid("slice", "scope", "metric", "effect", "threshold", "p")
+    for drift in found[: 2 * WORST]:
+        finding = drift.finding
+        numbers = (f"{finding.effect:.2f}", f"{finding.effect_threshold:.2f}", f"{finding.p_value:.2g}")
+        grid.add_row(drift.part.value or "(all)", drift.scope, finding.pair.name, *numbers)
+    _print(f"[red]drift[/] in {len(found)} of {len(report.drifts)} figures:")
+    _print(grid)
+
+
+def _grid(*columns: str) -> Grid:
+    grid = Grid(show_edge=False, header_style="bold")
+    for column in columns:
+        grid.add_column(column)
+    return grid
+
+
+def _print(what: str | Grid, *, markup: bool = True) -> None:
+    Console(highlight=False, soft_wrap=isinstance(what, str)).print(what, markup=markup)
