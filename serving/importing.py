@@ -10,6 +10,7 @@ import pyarrow.compute as pc
 
 from lakesight import delta
 from lakesight.errors import FormatError, UserError
+from lakesight.tables import IMAGES
 from lakesight.warehouse import Warehouse, new_run_id
 from serving.rows import fence, nest, prediction_rows
 
@@ -212,3 +213,18 @@ def _refuse_other(warehouse: Warehouse, report: ImportReport, covered: pa.Array,
             fix="choose another --version",
         )
     return pc.indices_nonzero(pc.invert(known))
+
+
+def imported_version(warehouse: Warehouse, model: str) -> tuple[str, str] | None:
+    """Name and version of imported detections; None if `model` (name or name/version) was not imported.
+
+    Without a version: the one that was imported last.
+    """
+    name, _, version = model.partition("/")
+    mine = (pc.field("model_name") == name) & (pc.field("source_table") != IMAGES.name)
+    if version:
+        mine &= pc.field("model_version") == version
+    rows = delta.read(warehouse, "predictions", columns=["model_version", "predicted_at"], where=mine)
+    if rows.num_rows == 0:
+        return None
+    return name, rows.sort_by("predicted_at")["model_version"][-1].as_py()

@@ -2,6 +2,7 @@
 
 import json
 import os
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -11,7 +12,10 @@ import pytest
 from lakesight import cluster, config, delta, shapes
 from lakesight import spark as spark_session
 from lakesight.tables import TABLES
-from lakesight.warehouse import create_warehouse
+from lakesight.warehouse import Warehouse, create_warehouse
+from training import fit, register
+from training.fit import TrainReport
+from training.register import ModelVersion
 
 
 @pytest.fixture(scope="session")
@@ -80,6 +84,7 @@ def _fill(warehouse, instances, *, dataset, split, images=None):
                 "width": image["width"],
                 "height": image["height"],
                 "split": split,
+                "captured_at": datetime.fromisoformat(f"{image['date_captured']}+00:00") if "camera" in image else None,
                 "metadata": [("camera", image["camera"])] if "camera" in image else None,
             }
             for image in coco["images"]
@@ -100,3 +105,68 @@ def _fill(warehouse, instances, *, dataset, split, images=None):
     for name, records in rows.items():
         app_id = f"fill/{dataset}" if name == "categories" else f"fill/{dataset}/{split}"
         delta.commit(warehouse, name, pa.Table.from_pylist(records, TABLES[name].arrow), app_id=app_id, txn=1)
+
+
+@pytest.fixture(scope="session")
+def fill_samples():
+    """`samples` of a data set from its images, annotations and categories, without a JVM."""
+    return _fill_samples
+
+
+def _fill_samples(warehouse, dataset, *, txn=1):
+    images, annotations, categories = (
+        [row for row in delta.read(warehouse, name).to_pylist() if row["dataset"] == dataset]
+        for name in ("images", "annotations", "categories")
+    )
+    labels = {row["category_id"]: row["label"] for row in categories}
+    rows = []
+    for image in images:
+        nested = [a | {"label": labels[a["category_id"]]} for a in annotations if a["image_id"] == image["image_id"]]
+        row = {
+            name: image[name] for name in ("dataset", "image_id", "file_name", "content", "width", "height", "split")
+        }
+        rows.append(row | {"annotations": nested, "num_annotations": len(nested), "run_id": "test"})
+    table = pa.Table.from_pylist(rows, TABLES["samples"].arrow)
+    delta.commit(warehouse, "samples", table, app_id=f"fill/{dataset}", txn=txn)
+
+
+@pytest.fixture(scope="session")
+def quick_config():
+    """The demo's detector, trained for 10 steps of 4 images."""
+    demo = Path(__file__).parents[1] / "configs" / "demo.yaml"
+    small = {"steps": 10, "batch_size": 4, "val_every": 5, "warmup_steps": 2}
+    return config.load(demo, ["model.name=detector", *(f"train.{key}={value}" for key, value in small.items())])
+
+
+@pytest.fixture(scope="session")
+def shapes_warehouse(tmp_path_factory, shapes_coco):
+    """A function: a new warehouse with the 32 pictures of `shapes_coco` up to `samples`, as data set `shapes`."""
+
+    def make():
+        made = create_warehouse(tmp_path_factory.mktemp("shapes") / "root")
+        delta.create_tables(made)
+        for split in ("train", "val"):
+            instances = shapes_coco / f"instances_{split}.json"
+            _fill(made, instances, dataset="shapes", split=split, images=shapes_coco / split)
+        _fill_samples(made, "shapes")
+        return made
+
+    return make
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A warehouse with one training run, whose model is registered as `detector` and promoted."""
+
+    warehouse: Warehouse
+    report: TrainReport
+    version: ModelVersion
+
+
+@pytest.fixture(scope="session")
+def trained(shapes_warehouse, quick_config, ray_cluster):
+    """The one training run on Ray that all tests share: 10 steps on the pictures of `shapes_coco`."""
+    warehouse = shapes_warehouse()
+    report = fit.train(warehouse, quick_config, dataset="shapes")
+    registered = register.register(warehouse, quick_config)
+    return Trained(warehouse, report, register.promote(warehouse, name=registered.name))
