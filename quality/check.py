@@ -8,6 +8,7 @@ A second check of the same versions by the same rules finds its result there and
 
 import hashlib
 import json
+import threading
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -128,9 +129,11 @@ def _evaluate(
     run_id: str,
     refused: Refused,
 ) -> tuple[RuleResult, ...]:
-    # Loads for seconds: here, so that only a check that has something to evaluate waits for it.
-    from quality.expectations import validate
+    from quality import expectations
 
+    # Seconds of Python, while Spark works in the JVM: side by side.
+    loading = threading.Thread(target=expectations.load)
+    loading.start()
     with step("Starting Spark"):
         session = spark.session(warehouse, config.spark)
     by_table = {name: of_table(name, active) for name in SOURCES}
@@ -142,7 +145,8 @@ def _evaluate(
         }
         found = {name: _aggregate(frame, by_table[name]) for name, frame in tables.items()}
     with step("Great Expectations: validation and Data Docs"):
-        validate(tables, by_table, docs, run_id)
+        loading.join()
+        expectations.validate(tables, by_table, docs, run_id)
     for frame in tables.values():
         frame.unpersist()
     return tuple(_result(rule, name, found[rule.table].get(name, {}), refused) for name in datasets for rule in active)
