@@ -1,9 +1,12 @@
-"""Logs go to `<root>/logs/lakesight.log`, never to the screen. Called by the CLI only."""
+"""Logs go to `<root>/logs/lakesight.log`, never to the screen. `to_file` is called by the CLI only."""
 
 import io
 import logging
 import os
+import sys
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 QUIET = {"GX_ANALYTICS_ENABLED": "false", "HF_HUB_DISABLE_PROGRESS_BARS": "1", "TRANSFORMERS_VERBOSITY": "error"}
@@ -30,3 +33,17 @@ def to_file(root: Path) -> Path:
     for name, value in QUIET.items():
         os.environ.setdefault(name, value)
     return path
+
+
+@contextmanager
+def stderr_to(path: Path) -> Iterator[None]:
+    """Append what this process writes to stderr to a file, below Python: children that start meanwhile inherit it."""
+    sys.stderr.flush()
+    saved = os.dup(2)
+    with path.open("ab") as handle:
+        os.dup2(handle.fileno(), 2)
+    try:
+        yield
+    finally:
+        os.dup2(saved, 2)
+        os.close(saved)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from lakesight.config import SparkConfig
 from lakesight.delta import ROWS_PER_GROUP
 from lakesight.errors import SetupError
+from lakesight.logs import stderr_to
 from lakesight.warehouse import Warehouse
 
 if TYPE_CHECKING:
@@ -60,7 +61,7 @@ def _local(warehouse: Warehouse, config: SparkConfig) -> "SparkSession":
     builder = SparkSession.builder.master(config.master).appName("lakesight")
     for key, value in (_conf(log, config) | config.conf).items():
         builder = builder.config(key, value)
-    with _stderr_to(log):
+    with stderr_to(log):
         return builder.getOrCreate()
 
 
@@ -170,17 +171,3 @@ def quote(text: str) -> str:
 def table_sql(path: Path) -> str:
     """A Delta table by its path, as Spark SQL names it."""
     return "delta.`" + str(path).replace("`", "``") + "`"
-
-
-@contextmanager
-def _stderr_to(log: Path) -> Iterator[None]:
-    """Send this process' stderr to a file while the JVM starts: it inherits it, with all it will ever say."""
-    sys.stderr.flush()
-    saved = os.dup(2)
-    with log.open("ab") as handle:
-        os.dup2(handle.fileno(), 2)
-    try:
-        yield
-    finally:
-        os.dup2(saved, 2)
-        os.close(saved)
