@@ -168,5 +168,5 @@ def trained(shapes_warehouse, quick_config, ray_cluster):
     """The one training run on Ray that all tests share: 10 steps on the pictures of `shapes_coco`."""
     warehouse = shapes_warehouse()
     report = fit.train(warehouse, quick_config, dataset="shapes")
-    registered = register.register(warehouse, quick_config)
+    registered = register.register(warehouse)
     return Trained(warehouse, report, register.promote(warehouse, name=registered.name))

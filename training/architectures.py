@@ -125,20 +125,22 @@ def load_weights(network: PreTrainedModel, folder: Path) -> None:
     """Copy weights of equal name and shape; class heads keep the rows of classes that both know by name.
 
     Raises:
-        ConfigError: no `model.safetensors`, or nothing in it fits.
+        ConfigError: no network of transformers' there, or nothing in it fits.
     """
-    from safetensors.torch import load_file
-
-    path = folder / "model.safetensors"
-    if not path.is_file():
-        raise ConfigError("there are no weights", where=str(path), expected="model.safetensors", fix="model.pretrained")
-    weights = load_file(path)
-    theirs = _class_names(PreTrainedConfig.get_config_dict(folder)[0])
-    ours = _class_names({"id2label": network.config.id2label})
-    state = network.state_dict()
+    try:  # through their own loader: files may have other names for weights than modules do
+        source = AutoModelForObjectDetection.from_pretrained(folder, local_files_only=True)
+    except (OSError, ValueError) as error:
+        raise ConfigError(
+            f"there are no weights of a detector: {error}",
+            where=str(folder),
+            expected="a folder with config.json and model.safetensors",
+            fix="correct model.pretrained",
+        ) from error
+    weights, state = source.state_dict(), network.state_dict()
+    ours, theirs = _class_names(network.config.id2label), _class_names(source.config.id2label)
     fitting = {name: w for name, w in weights.items() if name in state and state[name].shape == w.shape}
     if not fitting:
-        raise ConfigError(f"no weight fits {network.config.model_type}", where=str(path), fix="model.architecture")
+        raise ConfigError(f"no weight fits {network.config.model_type}", where=str(folder), fix="model.architecture")
     shared = [(ours.index(name), theirs.index(name)) for name in ours if name in theirs]
     for name in filter(_is_class_head, weights if ours != theirs else ()):
         fitting.pop(name, None)
@@ -148,10 +150,9 @@ def load_weights(network: PreTrainedModel, folder: Path) -> None:
     network.load_state_dict(state | fitting)
 
 
-def _class_names(config: Mapping[str, Any]) -> list[str]:
-    """In order of label; JSON has the labels as strings."""
-    names = {int(label): name for label, name in (config.get("id2label") or {}).items()}
-    return [names[label] for label in sorted(names)]
+def _class_names(id2label: Mapping[Any, str] | None) -> list[str]:
+    """In order of label."""
+    return [name for _, name in sorted((id2label or {}).items())]
 
 
 def _is_class_head(name: str) -> bool:

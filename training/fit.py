@@ -15,6 +15,7 @@ from lakesight.errors import UserError
 from lakesight.warehouse import Warehouse, new_run_id
 from training import inputs, runs, tracking
 from training.inputs import Inputs
+from training.worker import EXPORTED, Job, train_worker
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -82,8 +83,6 @@ def _ray_train(warehouse: Warehouse, config: Config, material: Inputs, row: runs
     import ray.train
     from ray.data import ExecutionOptions
     from ray.train.torch import TorchTrainer
-
-    from training.loop import EXPORTED, Job, train_worker
 
     settings = config.train
     job = Job(config, material.categories, tracking.tracking_uri(warehouse), row["mlflow_run_id"])

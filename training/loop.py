@@ -1,9 +1,8 @@
-"""Ray Train and Lightning glue: what runs on a training worker."""
+"""Lightning glue: one training run on one worker; knows batches and a way to report, not who provides them."""
 
 import os
 import tempfile
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,56 +12,18 @@ from lightning.pytorch.loggers import MLFlowLogger
 
 from features.collate import Batch, Collate
 from lakesight.config import Config
-from training.architectures import ARCHITECTURES, build_network
-from training.classes import Category
+from training.architectures import build_network
 from training.detector import Detector
 from training.export import export
 from training.validate import validate
+from training.worker import EXPORTED, Job
 
 LOG_EVERY = 10
-"""Steps between points of a curve."""
-
-EXPORTED = "model"
-"""Folder of the network inside a checkpoint."""
+"""Steps between points of a curve; fewer in a run so short that a curve would have less than ten."""
 
 Report = Callable[[dict[str, float], Path | None], None]
 """Takes the metrics of a validation, and the folder of the exported network (rank 0 only)."""
 Batches = Callable[[], Iterable[Batch]]
-
-
-@dataclass(frozen=True)
-class Job:
-    """What a worker has to know besides its data."""
-
-    config: Config
-    categories: list[Category]
-    tracking_uri: str
-    mlflow_run_id: str
-
-
-def train_worker(settings: dict[str, Job]) -> None:
-    """Ray Train's `train_loop_per_worker`: this rank's shard, DDP over all ranks."""
-    import ray.train
-    from ray.train.lightning import RayDDPStrategy, RayLightningEnvironment
-
-    job = settings["job"]
-    context = ray.train.get_context()
-    rank = context.get_world_rank()
-
-    def report(metrics: dict[str, float], folder: Path | None) -> None:
-        checkpoint = ray.train.Checkpoint.from_directory(folder) if folder else None
-        ray.train.report(metrics, checkpoint=checkpoint)
-
-    unused = ARCHITECTURES[job.config.model.architecture].unused_parameters
-    run(
-        job,
-        train=lambda: train_batches(ray.train.get_dataset_shard(f"train-{rank}"), job.config),
-        val=lambda: val_batches(ray.train.get_dataset_shard("val"), job.config),
-        report=report,
-        strategy=RayDDPStrategy(find_unused_parameters=unused),  # type: ignore[no-untyped-call]  # ray's
-        plugins=[RayLightningEnvironment()],  # type: ignore[no-untyped-call]  # ray's
-        seed=job.config.train.seed + rank,
-    )
 
 
 def train_batches(shard: Any, config: Config) -> Iterable[Batch]:
@@ -110,7 +71,7 @@ def run(
         plugins=plugins,
         gradient_clip_val=settings.clip_norm,
         logger=MLFlowLogger(run_id=job.mlflow_run_id, tracking_uri=job.tracking_uri),
-        log_every_n_steps=min(LOG_EVERY, settings.steps),
+        log_every_n_steps=max(min(LOG_EVERY, settings.steps // 10), 1),
         callbacks=[_Validation(job, val, report)],
         enable_checkpointing=False,
         enable_progress_bar=False,

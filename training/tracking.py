@@ -40,12 +40,22 @@ def connect(warehouse: Warehouse) -> "MlflowClient":
     import mlflow
 
     uri = tracking_uri(warehouse)
-    mlflow.set_tracking_uri(uri)
+    _point_to(uri)
     client = mlflow.MlflowClient(uri)
     if client.get_experiment_by_name(EXPERIMENT) is None:
         local = uri.startswith("sqlite:")
         client.create_experiment(EXPERIMENT, warehouse.state("mlartifacts").as_uri() if local else None)
     return client
+
+
+def _point_to(uri: str) -> None:
+    """MLflow writes what it is told into `MLFLOW_TRACKING_URI`: to the next warehouse it would look like the user's."""
+    import mlflow
+
+    users = os.environ.get("MLFLOW_TRACKING_URI")
+    mlflow.set_tracking_uri(uri)
+    if users is None:
+        os.environ.pop("MLFLOW_TRACKING_URI", None)
 
 
 @contextmanager

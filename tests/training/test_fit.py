@@ -1,0 +1,116 @@
+"""`lakesight train` on Ray: what it leaves in Delta and in MLflow, what it re-uses, what it refuses."""
+
+import json
+import sys
+
+import mlflow
+import pyarrow as pa
+import pytest
+
+from lakesight import delta
+from lakesight.config import replace
+from lakesight.errors import ConfigError, TableError, UserError
+from lakesight.tables import TRAINING_RUNS
+from training import tracking
+from training.fit import train
+
+
+@pytest.fixture
+def run(trained):
+    return tracking.connect(trained.warehouse).get_run(trained.report.mlflow_run_id)
+
+
+def test_the_row_names_everything_that_decided_the_run(trained, quick_config):
+    table = delta.read(trained.warehouse, "training_runs")
+    assert table.schema.equals(TRAINING_RUNS.arrow)
+    (row,) = table.filter(pa.compute.field("run_id") == trained.report.run_id).to_pylist(maps_as_pydicts="strict")
+    assert row["status"] == "finished"
+    assert row["table_versions"] == delta.versions(trained.warehouse, "samples", "categories")
+    assert json.loads(row["config"])["train"]["steps"] == quick_config.train.steps
+    assert {"val_AP", "val_AP50", "train_loss"} <= set(row["metrics"])
+    assert row["started_at"] < row["ended_at"]
+
+
+def test_mlflow_has_parameters_curves_tags_and_the_table_version(trained, run, quick_config):
+    client = tracking.connect(trained.warehouse)
+    version = delta.version(trained.warehouse, "samples")
+    assert run.info.status == "FINISHED"
+    assert run.data.params["train.lr"] == str(quick_config.train.lr)
+    assert run.data.params["model.config.backbone_config.model_type"] == "rt_detr_resnet"
+    assert run.data.tags["lakesight.samples_version"] == str(version)
+    assert run.data.tags["lakesight.run_id"] == trained.report.run_id
+    (seen,) = run.inputs.dataset_inputs
+    assert seen.dataset.digest == f"samples@v{version}"
+    assert [point.step for point in client.get_metric_history(run.info.run_id, "val_AP")] == [5, 10]
+    for curve in ("train_loss", "lr", "train_loss_bbox"):
+        assert client.get_metric_history(run.info.run_id, curve)
+
+
+def test_the_same_inputs_are_not_trained_twice(trained, quick_config, monkeypatch):
+    monkeypatch.setitem(sys.modules, "training.inputs", None)
+    before = delta.version(trained.warehouse, "training_runs")
+    again = train(trained.warehouse, quick_config, dataset="shapes")
+    assert again.reused
+    assert again.run_id == trained.report.run_id
+    assert delta.version(trained.warehouse, "training_runs") == before
+
+
+def test_an_unknown_data_set_is_refused(trained, quick_config):
+    with pytest.raises(TableError, match="data sets shapes"):
+        train(trained.warehouse, quick_config, dataset="shape")
+
+
+def test_a_split_without_images_is_refused_before_anything_is_written(
+    shapes_warehouse, quick_config, fill, shapes_coco
+):
+    warehouse = shapes_warehouse()
+    fill(warehouse, shapes_coco / "instances_val.json", dataset="empty", split="val")
+    with pytest.raises(TableError, match="split 'train' of data set 'empty' has no images"):
+        train(warehouse, quick_config, dataset="empty")
+    assert delta.read(warehouse, "training_runs").num_rows == 0
+    assert not warehouse.state("mlflow.db").exists()
+
+
+def test_a_wrong_model_is_refused_before_anything_is_written(shapes_warehouse, quick_config):
+    warehouse = shapes_warehouse()
+    with pytest.raises(ConfigError, match="num_queries"):
+        train(warehouse, replace(quick_config, {"model.config": {"num_querys": 3}}), dataset="shapes")
+    assert delta.read(warehouse, "training_runs").num_rows == 0
+
+
+@pytest.mark.slow
+def test_a_run_that_fails_says_why_and_is_recorded(shapes_warehouse, quick_config, ray_cluster):
+    warehouse = shapes_warehouse()
+    rows = delta.read(warehouse, "samples").to_pylist()
+    broken = [
+        rows[0] | {"image_id": 999, "content": rows[0]["content"][:400], "dataset": "broken", "split": split}
+        for split in ("train", "val")
+    ]
+    delta.commit(warehouse, "samples", pa.Table.from_pylist(broken, delta.TABLES["samples"].arrow), app_id="x", txn=1)
+    classes = [row | {"dataset": "broken"} for row in delta.read(warehouse, "categories").to_pylist()]
+    delta.commit(
+        warehouse, "categories", pa.Table.from_pylist(classes, delta.TABLES["categories"].arrow), app_id="x", txn=1
+    )
+    with pytest.raises(UserError, match="image_id=999"):
+        train(warehouse, quick_config, dataset="broken")
+    (row,) = delta.read(warehouse, "training_runs").to_pylist()
+    assert row["status"] == "failed"
+    assert "image_id=999" in row["error"]
+    assert tracking.connect(warehouse).get_run(row["mlflow_run_id"]).info.status == "FAILED"
+
+
+@pytest.mark.slow
+def test_two_workers_give_a_working_model(shapes_warehouse, quick_config, ray_cluster):
+    warehouse = shapes_warehouse()
+    settings = replace(
+        quick_config, {"train.num_workers": 2, "train.batch_size": 2, "train.steps": 6, "train.val_every": 6}
+    )
+    report = train(warehouse, settings, dataset="shapes")
+    assert report.metrics["step"] == 6
+    tracking.connect(warehouse)
+    model = mlflow.pyfunc.load_model(report.model_uri)
+    import pandas as pd
+
+    image = delta.read(warehouse, "samples", columns=["content"])["content"][0].as_py()
+    found = model.predict(pd.DataFrame({"image": [image]}))
+    assert found["error"].isna().all()

@@ -1,0 +1,166 @@
+"""Ray Tune glue: a sweep over `tune.space` with ASHA -> `tune_trials`. `lakesight tune`.
+
+The sweep is a run in MLflow and every trial a child of it. A trial trains with one worker, whatever
+`train.num_workers` is for the final run.
+"""
+
+import json
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from lakesight import cluster, delta, progress
+from lakesight import config as configuration
+from lakesight.config import Config
+from lakesight.errors import ConfigError, UserError
+from lakesight.tables import TUNE_TRIALS
+from lakesight.warehouse import Warehouse
+from training import inputs, runs, tracking
+from training.inputs import Inputs
+from training.trial import Sweep, run_trial
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+METRIC = "val_AP"
+_SAMPLERS = ("uniform", "loguniform", "randint", "choice")
+
+
+@dataclass(frozen=True)
+class TuneReport:
+    """A finished sweep."""
+
+    run_id: str
+    metric: str
+    best_params: dict[str, Any]
+    best_value: float
+    num_trials: int
+    reused: bool
+
+
+def tune(warehouse: Warehouse, config: Config, *, dataset: str) -> TuneReport:
+    """Search for the parameters of the highest validation AP; a finished sweep of equal inputs is re-used.
+
+    Raises:
+        UserError: as `training.fit.train`; or every trial failed.
+    """
+    space = search_space(config)
+    versions = delta.versions(warehouse, *inputs.TABLES)
+    run_id = f"tune-{runs.fingerprint(dataset, versions, config, 'model', 'train', 'tune')[:16]}"
+    if done := _rows(warehouse, run_id):
+        return _report(run_id, done, reused=True)
+    material = inputs.read_inputs(warehouse, config, dataset, versions)
+    client = tracking.connect(warehouse)
+    with tracking.run(client, run_id, material, config) as parent:
+        results = _search(warehouse, config, material, parent, space)
+        rows = [_row(run_id, material, result, _child(client, parent, result)) for result in results]
+    table = pa.Table.from_pylist(rows, schema=TUNE_TRIALS.arrow)
+    delta.commit(warehouse, TUNE_TRIALS.name, table, app_id=run_id, txn=1)
+    return _report(run_id, _rows(warehouse, run_id), reused=False)
+
+
+def search_space(config: Config) -> dict[str, Any]:
+    """`tune.space` as Ray Tune's samplers.
+
+    Raises:
+        ConfigError: a parameter that does not exist, or a range that is none.
+    """
+    from ray import tune as ray_tune
+
+    known = configuration.to_dict(config)
+    space: dict[str, Any] = {}
+    for key, sampler in config.tune.space.items():
+        section, _, field = key.partition(".")
+        if section not in ("model", "train") or field.partition(".")[0] not in known[section]:
+            raise ConfigError(f"{key!r} is nothing to tune", where="tune.space", expected="model.FIELD or train.FIELD")
+        if len(sampler) != 1 or not sampler.keys() <= set(_SAMPLERS):
+            raise _no_range(key, f"{sampler} is no range")
+        ((kind, values),) = sampler.items()
+        try:
+            space[key] = ray_tune.choice(values) if kind == "choice" else getattr(ray_tune, kind)(*values)
+        except (ValueError, TypeError) as error:
+            raise _no_range(key, str(error)) from error
+    return space
+
+
+def _no_range(key: str, why: str) -> ConfigError:
+    kinds = " | ".join(_SAMPLERS)
+    return ConfigError(f"{key}: {why}", where="tune.space", expected=f"{{{kinds}: [...]}}", fix="correct that range")
+
+
+def _search(warehouse: Warehouse, config: Config, material: Inputs, parent: str, space: dict[str, Any]) -> list[Any]:
+    """Ray Tune's result of every trial."""
+    cluster.connect(config.ray)
+    from ray import tune as ray_tune
+    from ray.tune.schedulers import ASHAScheduler
+
+    sweep = Sweep(config, material, tracking.tracking_uri(warehouse), parent)
+    scheduler = ASHAScheduler(
+        time_attr="step", max_t=config.train.steps, grace_period=min(config.tune.grace_steps, config.train.steps)
+    )
+    tuner = ray_tune.Tuner(
+        ray_tune.with_parameters(ray_tune.with_resources(run_trial, {"CPU": 1}), sweep=sweep),
+        param_space=space,
+        tune_config=ray_tune.TuneConfig(
+            metric=METRIC,
+            mode="max",
+            num_samples=config.tune.trials,
+            max_concurrent_trials=config.tune.max_concurrent,
+            scheduler=scheduler,
+        ),
+        run_config=ray_tune.RunConfig(name=f"tune-{parent}", storage_path=str(warehouse.state("ray")), verbose=0),
+    )
+    with progress.step(f"tune {config.model.name}, {config.tune.trials} trials"):
+        grid = tuner.fit()
+    return [grid[i] for i in range(len(grid))]
+
+
+def _row(run_id: str, material: Inputs, result: Any, mlflow_run_id: str | None) -> runs.Row:
+    metrics = result.metrics or {}
+    return {
+        "run_id": run_id,
+        "trial_id": metrics.get("trial_id") or Path(result.path).name,
+        "dataset": material.dataset,
+        "table_versions": list(material.versions.items()),
+        "params": json.dumps(result.config),
+        "metric": METRIC,
+        "value": metrics.get(METRIC),
+        "iterations": metrics.get("training_iteration", 0),
+        "status": "ERROR" if result.error else "TERMINATED",
+        "error": str(result.error) if result.error else None,
+        "mlflow_run_id": mlflow_run_id,
+        "ended_at": datetime.now(UTC),
+    }
+
+
+def _child(client: "MlflowClient", parent: str, result: Any) -> str | None:
+    """The trial's MLflow run, closed: a trial that the scheduler stops has no time to do so."""
+    trial_id = (result.metrics or {}).get("trial_id")
+    experiment = client.get_run(parent).info.experiment_id
+    found = client.search_runs([experiment], f"tags.`lakesight.trial_id` = '{trial_id}'")
+    if not found:
+        return None
+    client.set_terminated(found[0].info.run_id, "FAILED" if result.error else "FINISHED")
+    return str(found[0].info.run_id)
+
+
+def _rows(warehouse: Warehouse, run_id: str) -> list[runs.Row]:
+    rows: list[runs.Row] = delta.read(warehouse, TUNE_TRIALS.name, where=pc.field("run_id") == run_id).to_pylist()
+    return rows
+
+
+def _report(run_id: str, rows: list[runs.Row], *, reused: bool) -> TuneReport:
+    worked = [row for row in rows if row["value"] is not None]
+    if not worked:
+        raise UserError(
+            f"all {len(rows)} trials failed",
+            where=f"tune_trials, run_id={run_id}",
+            expected="one that reports an AP",
+            fix=f"look at the first one's error: {(rows[0]['error'] or '').splitlines()[:1]}",
+        )
+    best = max(worked, key=lambda row: row["value"])
+    return TuneReport(run_id, METRIC, json.loads(best["params"]), best["value"], len(rows), reused)
