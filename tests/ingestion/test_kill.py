@@ -1,0 +1,105 @@
+"""SIGKILL anywhere in ingest or build, then the same command again: the tables of an undisturbed run."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from features.build import build
+from ingestion.load import ingest_coco
+from lakesight import delta, shapes
+from lakesight.config import Config
+from lakesight.tables import TABLES, TIME
+from lakesight.warehouse import Warehouse
+
+INGEST = """
+import sys; from pathlib import Path
+from lakesight.config import Config, SparkConfig
+from ingestion.load import ingest_coco
+root, folder = map(Path, sys.argv[1:])
+ingest_coco(root, Config(spark=SparkConfig(driver_memory="1g")), images=folder / "train",
+            annotations=folder / "instances_train.json", dataset="shapes", split="train")
+"""
+BUILD = """
+import sys; from pathlib import Path
+from lakesight.config import Config, SparkConfig
+from lakesight.warehouse import Warehouse
+from features.build import build
+build(Warehouse(Path(sys.argv[1])), Config(spark=SparkConfig(driver_memory="1g")))
+"""
+TABLE = "warehouse/lakesight.db/{}"
+COMMIT = TABLE + "/_delta_log/00000000000000000001.json"
+STAGED = "staging/ingest-*/decoded/_SUCCESS"
+
+
+def run_until(program, root, folder, seen):
+    """Run `program` and kill it and all its children as soon as a file that matches `seen` is there."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", program, str(root), str(folder)],
+        start_new_session=True,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        while process.poll() is None and not any(root.glob(seen)):
+            time.sleep(0.005)
+        assert process.poll() is None, "it ended before it could be killed"
+    finally:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+def contents(warehouse, name):
+    """A table's rows by key, without the columns that say when and by whom."""
+    columns = [
+        c.name for c in TABLES[name].columns if c.name != "run_id" and (c.type != TIME or c.name == "captured_at")
+    ]
+    table = delta.read(warehouse, name, columns=columns)
+    return sorted(table.to_pylist(), key=lambda row: [str(row[key]) for key in TABLES[name].key])
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    path = shapes.write_coco(tmp_path_factory.mktemp("kill"), split="train", num_images=60, seed=3)
+    shapes.plant_defects(path)
+    return path.parent
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory, folder, spark):
+    root = tmp_path_factory.mktemp("undisturbed") / "root"
+    ingest(root, folder)
+    build(Warehouse(root), Config())
+    return Warehouse(root)
+
+
+def ingest(root, folder):
+    images, annotations = folder / "train", folder / "instances_train.json"
+    return ingest_coco(root, Config(), images=images, annotations=annotations, dataset="shapes", split="train")
+
+
+@pytest.mark.slow
+def test_ingest_killed_thrice(undisturbed, folder, tmp_path):
+    root = tmp_path / "root"
+    # While images are read; between two tables; and in the middle of Spark's write of the images.
+    for seen in (STAGED, COMMIT.format("image_properties"), TABLE.format("images") + "/*.parquet"):
+        run_until(INGEST, root, folder, seen)
+    assert (root / "staging").exists()
+    ingest(root, folder)
+    for name in ("images", "image_properties", "categories", "annotations", "quarantine"):
+        assert contents(Warehouse(root), name) == contents(undisturbed, name), name
+    assert not [path for path in (root / "staging").iterdir() if path.is_dir()]
+
+
+@pytest.mark.slow
+def test_build_killed_twice(undisturbed, folder, tmp_path):
+    root = tmp_path / "root"
+    ingest(root, folder)
+    for seen in ("staging/build-*/0/_SUCCESS", TABLE.format("samples") + "/*.parquet"):
+        run_until(BUILD, root, folder, seen)
+    report = build(Warehouse(root), Config())
+    assert report.added in (0, 58)  # 0: the kill came after the commit
+    assert contents(Warehouse(root), "samples") == contents(undisturbed, "samples")
