@@ -134,14 +134,12 @@ def evaluate(
 def register(
     root: Root = DEFAULT_ROOT,
     run_id: Annotated[str | None, typer.Option("--run", help="Training run; default: the latest finished.")] = None,
-    config: ConfigFile = None,
-    override: Override = None,
 ) -> None:
     """A training run's model -> the model registry."""
     from training.register import register as run
 
-    settings = _start(root, config, override)
-    show.registered(run(open_warehouse(root), settings, run_id=run_id))
+    _start(root, None, None)
+    show.registered(run(open_warehouse(root), run_id=run_id))
 
 
 @app.command()

@@ -180,14 +180,14 @@ def commit(
         handle = open_table(warehouse, name)
         if (handle.transaction_version(app_id) or 0) >= txn:
             return False
-        write_deltalake(
-            handle,
-            data,
-            mode="append" if replacing is None else "overwrite",
-            predicate=replacing,
-            writer_properties=_writer_properties(table),
-            commit_properties=CommitProperties(app_transactions=[Transaction(app_id, txn)]),
-        )
+        once = CommitProperties(app_transactions=[Transaction(app_id, txn)])
+        layout = _writer_properties(table)
+        if replacing is None:
+            write_deltalake(handle, data, mode="append", writer_properties=layout, commit_properties=once)
+        else:
+            write_deltalake(
+                handle, data, mode="overwrite", predicate=replacing, writer_properties=layout, commit_properties=once
+            )
     return True
 
 

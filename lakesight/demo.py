@@ -5,7 +5,6 @@ Reads nothing but what it generated; writes every table of the contract. `lakesi
 
 import shutil
 import time
-from importlib.resources import as_file, files
 from pathlib import Path
 
 import pyarrow as pa
@@ -19,7 +18,8 @@ from lakesight.errors import UserError
 from lakesight.tables import TABLES
 from lakesight.warehouse import Warehouse, open_warehouse
 
-DATASET, NEW, MODEL = "shapes", "shapes_new", "shapes"
+CONFIG = Path(__file__).parents[1] / "configs" / "demo.yaml"
+DATASET, NEW = "shapes", "shapes_new"
 NUM_IMAGES = {"train": 800, "val": 200, "new": 200}
 
 QUARANTINE = """
@@ -55,8 +55,7 @@ GROUP BY camera ORDER BY camera""",
 def run(root: Path, file: Path | None, overrides: list[str], *, force: bool) -> None:
     """Run every verb on generated data under `root` and print what came of it."""
     started = time.monotonic()
-    with as_file(files("configs") / "demo.yaml") as shipped:
-        settings = configuration.load(file or shipped, overrides)
+    settings = configuration.load(file or CONFIG, overrides)
     generate(root / "data")
     warehouse = _run_verbs(root, settings, force=force)
     _print_summary(warehouse, settings, time.monotonic() - started)
@@ -102,7 +101,7 @@ def _run_verbs(root: Path, settings: Config, *, force: bool) -> Warehouse:
     build(warehouse, settings, dataset=DATASET)
     trained = train(warehouse, settings, dataset=DATASET, force=force)
     assess(warehouse, settings, model=trained.run_id, dataset=DATASET, split="val")
-    version = register(warehouse, settings, run_id=trained.run_id)
+    version = register(warehouse, run_id=trained.run_id)
     promote(warehouse, name=version.name, version=version.version)
     champion = f"{version.name}@champion"
     predict(warehouse, settings, model=champion, dataset=NEW)

@@ -66,7 +66,7 @@ def trained(report: "TrainReport") -> None:
 
 def tuned(report: "TuneReport") -> None:
     """The best trial."""
-    best = ", ".join(f"{name}={value:.4g}" for name, value in report.best_params.items())
+    best = ", ".join(f"{name}={value}" for name, value in report.best_params.items())
     _print(f"{report.run_id}: {report.num_trials} trials, best {report.metric} {report.best_value:.3f} with {best}")
     _print(f"  see `lakesight sql \"SELECT * FROM tune_trials WHERE run_id = '{report.run_id}'\"`")
 

@@ -10,7 +10,7 @@ import io
 import json
 import re
 from datetime import datetime
-from importlib.resources import files
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -24,6 +24,7 @@ from lakesight.warehouse import Warehouse
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
+VIEWS = Path(__file__).parents[1] / "dashboards" / "views"
 MAX_ROWS_SHOWN = 40
 MAX_CELL = 60
 ROOT_KEY = "lakesight.registered.root"
@@ -31,9 +32,7 @@ ROOT_KEY = "lakesight.registered.root"
 
 def views() -> dict[str, str]:
     """Every view's name and its SELECT."""
-    folder = files("dashboards") / "views"
-    found = (entry for entry in folder.iterdir() if entry.name.endswith(".sql"))
-    return {entry.name.removesuffix(".sql"): entry.read_text() for entry in sorted(found, key=lambda e: e.name)}
+    return {file.stem: file.read_text() for file in sorted(VIEWS.glob("*.sql"))}
 
 
 def query(warehouse: Warehouse, spark: "SparkSession", text: str) -> pa.Table:

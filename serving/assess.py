@@ -1,7 +1,6 @@
 """COCO's numbers for a model on a data set: score what it has not scored, then compare. `lakesight evaluate`."""
 
 import pyarrow.compute as pc
-from training.register import latest_run
 
 from lakesight import delta
 from lakesight.config import Config
@@ -10,6 +9,7 @@ from lakesight.warehouse import Warehouse
 from quality.comparison import ALL_SPLITS
 from quality.evaluate import EvaluateReport, evaluate
 from serving.predict import predict
+from training.register import finished_run
 
 IMAGES = "images"
 """`predictions.source_table` of what `lakesight predict` scored; imported rows name their file."""
@@ -26,7 +26,7 @@ def assess(
     Raises:
         UserError: no such model, or nothing to compare it with.
     """
-    model = model or latest_run(warehouse)
+    model = model or finished_run(warehouse)["run_id"]
     name, _, version = model.partition("/")
     covered = _imported_splits(warehouse, name, dataset)
     split = split or _default_split(covered or _splits(warehouse, dataset))
