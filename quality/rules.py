@@ -238,11 +238,11 @@ ANNOTATION_RULES = (
         name="annotation_box_inside",
         table="annotations",
         column="bbox",
-        # A pixel of slack: COCO itself rounds boxes, and annotation tools draw on the border.
-        predicate="get(bbox, 0) >= -1 AND get(bbox, 1) >= -1 AND get(bbox, 0) + get(bbox, 2) <= image_width + 1 "
-        "AND get(bbox, 1) + get(bbox, 3) <= image_height + 1",
+        # Less than a pixel is rounding, which COCO itself does.
+        predicate="get(bbox, 0) > -1 AND get(bbox, 1) > -1 AND get(bbox, 0) + get(bbox, 2) < image_width + 1 "
+        "AND get(bbox, 1) + get(bbox, 3) < image_height + 1",
         severity="error",
-        message="the box reaches out of the image by more than a pixel",
+        message="the box reaches out of the image by a pixel or more",
         fix="clip the box, or check in which frame (EXIF, resizing) it was drawn",
         observed="concat(CAST(bbox AS STRING), ' in ', image_width, ' x ', image_height)",
     ),

@@ -1,0 +1,101 @@
+"""The check on real tables: counts, the gate, Data Docs, Great Expectations' agreement."""
+
+import json
+
+import pytest
+
+from ingestion.load import ingest_coco
+from lakesight import delta, shapes
+from lakesight.config import CheckConfig, Config
+from lakesight.errors import TableError
+from quality import expectations
+from quality.check import check, flags
+from quality.context import SOURCES, with_context
+from quality.rules import of_table, rules
+
+
+@pytest.fixture
+def planted(warehouse, spark, tmp_path):
+    """30 images with the demo's defects, ingested; what was planted."""
+    path = shapes.write_coco(tmp_path / "s", split="train", num_images=30, seed=3)
+    defects = shapes.plant_defects(path)
+    images = path.parent / "train"
+    ingest_coco(warehouse.root, Config(), images=images, annotations=path, dataset="shapes", split="train")
+    return defects
+
+
+def rows(warehouse, run_id):
+    found = delta.read(warehouse, "quality_results").to_pylist()
+    return {row["rule"]: row for row in found if row["run_id"] == run_id}
+
+
+@pytest.mark.slow
+def test_planted_defects_are_counted_and_pass(warehouse, planted):
+    report = check(warehouse, Config())
+    assert not report.failed
+    found = rows(warehouse, report.run_id)
+    assert set(found) == {rule.name for rule in rules(CheckConfig())}
+    for rule, count in planted.items():
+        assert found[rule]["unexpected_count"] == count, rule
+        assert found[rule]["success"] is False
+        details = json.loads(found[rule]["details"])
+        assert (details["in_table"], details["in_quarantine"]) == (0, count)
+    assert found["image_decodes"]["element_count"] == 30
+    assert found["annotation_box_valid"]["success"] is True
+    assert found["annotation_box_valid"]["table_version"] == delta.version(warehouse, "annotations")
+    assert report.advice
+    docs = report.data_docs.read_text()
+    assert "Data Docs" in docs
+    pages = list(report.data_docs.parent.rglob("validations/**/*.html"))
+    assert len(pages) == len(SOURCES)
+    assert "annotation_box_inside" in "".join(page.read_text() for page in pages)
+    # Again: the same run, no row more. Another dataset argument is another question.
+    version = delta.version(warehouse, "quality_results")
+    assert check(warehouse, Config()) == report
+    assert delta.version(warehouse, "quality_results") == version
+
+
+@pytest.mark.slow
+def test_bad_rows_in_a_table_fail_and_great_expectations_agrees(warehouse, planted, spark):
+    boxes = f"delta.`{warehouse.path('annotations')}`"
+    (first, second, third) = [
+        row.annotation_id for row in spark.sql(f"SELECT annotation_id FROM {boxes} ORDER BY 1 LIMIT 3").collect()
+    ]
+    spark.sql(f"UPDATE {boxes} SET bbox = array(0D, 0D, 0D, 5D) WHERE annotation_id = {first}")
+    spark.sql(f"UPDATE {boxes} SET category_id = 50, area = -1D WHERE annotation_id = {second}")
+    spark.sql(f"INSERT INTO {boxes} SELECT * FROM {boxes} WHERE annotation_id = {third}")
+    report = check(warehouse, Config(), dataset="shapes")
+    assert report.failed
+    broken = {r.rule.name: r.in_table for r in report.results if r.in_table and r.rule.severity != "info"}
+    assert broken.pop("category_has_annotations", 0) in (0, 1, 2, 3)
+    assert broken == {
+        "annotation_box_positive": 1,
+        "annotation_box_tiny": 1,
+        "annotation_category_known": 1,
+        "annotation_area_positive": 1,
+        "annotation_id_unique": 1,
+    }
+    assert "To do" in report.advice
+    assert not check(warehouse, Config(check=CheckConfig(fail_on="never")), dataset="shapes").failed
+    active = rules(CheckConfig())
+    by_table = {name: of_table(name, active) for name in SOURCES}
+    frames = with_context(spark, warehouse, delta.versions(warehouse, *SOURCES))
+    tables = {name: flags(frame, by_table[name]) for name, frame in frames.items()}
+    theirs = expectations.validate(tables, by_table, warehouse.root / "agreement", "test")
+    assert theirs == {r.rule.name: r.in_table for r in report.results}
+
+
+@pytest.mark.slow
+def test_warnings_fail_when_asked(warehouse, spark, tmp_path):
+    path = shapes.write_coco(tmp_path / "s", split="train", num_images=3, seed=3)
+    images = path.parent / "train"
+    ingest_coco(warehouse.root, Config(), images=images, annotations=path, dataset="tiny", split="train")
+    report = check(warehouse, Config(check=CheckConfig(fail_on="warn")))
+    assert report.failed
+    assert report.advice.startswith("category_has_annotations")
+
+
+@pytest.mark.parametrize("dataset", [None, "nothing"])
+def test_nothing_to_check(warehouse, dataset):
+    with pytest.raises(TableError):
+        check(warehouse, Config(), dataset=dataset)
