@@ -1,0 +1,1 @@
+"""Side-by-side ratios against named peers: `python -m benchmarks [NAME ...] [--json]`."""
