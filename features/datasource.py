@@ -1,6 +1,6 @@
-"""Ray Data glue: planned reads of `samples` -> a Ray data set of encoded images and their annotations.
+"""Ray Data glue: planned reads of a pinned snapshot -> a Ray data set. Training and scoring read through it.
 
-Image bytes travel; they are decoded last, in `features/collate.py`, where they are needed.
+Image bytes travel; they are decoded last, where they are needed (`features/collate.py`, `training/pyfunc.py`).
 """
 
 from collections.abc import Iterator, Sequence
@@ -15,7 +15,7 @@ from ray.data.block import BlockMetadata
 from features.plan import Read
 from lakesight.delta import Unit
 
-COLUMNS = ("image_id", "content", "width", "height", "annotations")
+SAMPLE_COLUMNS = ("image_id", "content", "width", "height", "annotations")
 _ANNOTATION_FIELDS = ("annotation_id", "category_id", "label", "bbox", "area", "iscrowd")
 """Not the segmentation: it would be most of what travels."""
 
@@ -23,9 +23,10 @@ _ANNOTATION_FIELDS = ("annotation_id", "category_id", "label", "bbox", "area", "
 class PlannedReads(Datasource):
     """One read task a planned read, in order."""
 
-    def __init__(self, units: Sequence[Unit], reads: Sequence[Read]) -> None:
+    def __init__(self, units: Sequence[Unit], reads: Sequence[Read], columns: Sequence[str]) -> None:
         """`reads` number the `units` of one snapshot."""
         super().__init__()  # type: ignore[no-untyped-call]  # ray's
+        self._columns = columns
         self._plan = [(units[read.unit], read) for read in reads]
 
     def estimate_inmemory_data_size(self) -> int:
@@ -37,23 +38,27 @@ class PlannedReads(Datasource):
     ) -> list[ReadTask]:
         """The tasks; `parallelism` is not asked for more or fewer, since order and sizes are planned."""
         return [
-            ReadTask(partial(_read, unit, read), _metadata(unit, read), per_task_row_limit=per_task_row_limit)
+            ReadTask(
+                partial(_read, unit, read, self._columns), _metadata(unit, read), per_task_row_limit=per_task_row_limit
+            )
             for unit, read in self._plan
         ]
 
 
-def dataset(units: Sequence[Unit], reads: Sequence[Read]) -> ray.data.Dataset:
-    """Columns `image_id, content, width, height, annotations, epoch`, in the planned order."""
+def dataset(units: Sequence[Unit], reads: Sequence[Read], columns: Sequence[str] = SAMPLE_COLUMNS) -> ray.data.Dataset:
+    """`columns` and `epoch` of the planned rows, in the planned order; of annotations all but the segmentation."""
     planned: ray.data.Dataset = ray.data.read_datasource(
-        PlannedReads(units, reads), override_num_blocks=max(len(reads), 1)
+        PlannedReads(units, reads, columns), override_num_blocks=max(len(reads), 1)
     )
     return planned
 
 
-def _read(unit: Unit, read: Read) -> Iterator[pa.Table]:
-    table = unit.read(COLUMNS).take(read.rows)
-    slim = table.set_column(table.schema.get_field_index("annotations"), "annotations", _slim(table["annotations"]))
-    yield slim.append_column("epoch", pa.array([read.epoch] * len(read.rows), pa.int64()))
+def _read(unit: Unit, read: Read, columns: Sequence[str]) -> Iterator[pa.Table]:
+    table = unit.read(columns).take(read.rows)
+    if "annotations" in columns:
+        place = table.schema.get_field_index("annotations")
+        table = table.set_column(place, "annotations", _slim(table["annotations"]))
+    yield table.append_column("epoch", pa.array([read.epoch] * len(read.rows), pa.int64()))
 
 
 def _slim(annotations: pa.ChunkedArray) -> pa.Array:

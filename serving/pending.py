@@ -1,6 +1,5 @@
 """What a model version has not scored yet: units of a pinned `images` snapshot, with the rows that are wanted."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -8,33 +7,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from features.plan import Read, in_order
 from lakesight import delta
 from lakesight.delta import Unit
 from lakesight.errors import UserError
 from lakesight.warehouse import Warehouse
-
-
-@dataclass(frozen=True)
-class PendingUnit:
-    """The wanted rows of a unit."""
-
-    unit: Unit
-    rows: NDArray[np.int64]
-    """Their numbers in the unit."""
-
-    @property
-    def num_rows(self) -> int:
-        """Wanted rows."""
-        return len(self.rows)
-
-    @property
-    def num_bytes(self) -> int:
-        """Share of the unit that the wanted rows are."""
-        return self.unit.num_bytes * self.num_rows // self.unit.num_rows
-
-    def read(self, columns: Sequence[str]) -> pa.Table:
-        """The wanted rows, in file order."""
-        return self.unit.read(columns).take(self.rows)
 
 
 @dataclass(frozen=True)
@@ -43,18 +20,20 @@ class Pending:
 
     version: int
     num_images: int
-    units: tuple[PendingUnit, ...]
+    units: tuple[Unit, ...]
+    reads: tuple[Read, ...]
+    """Of the units with a wanted row: the rows that are wanted."""
 
     @property
     def num_pending(self) -> int:
         """Images to score."""
-        return sum(unit.num_rows for unit in self.units)
+        return sum(len(read.rows) for read in self.reads)
 
 
 def find_pending(warehouse: Warehouse, model_name: str, model_version: str, dataset: str, split: str | None) -> Pending:
     """Pin `images` and leave out what the model version has scored, by narrow columns only.
 
-    Row groups without a wanted row are left out whole.
+    Row groups without a wanted row are not read.
 
     Raises:
         UserError: the data set has no images of that split.
@@ -73,8 +52,7 @@ def find_pending(warehouse: Warehouse, model_name: str, model_version: str, data
     known = np.isin(np.concatenate([table["image_id"].to_numpy() for table in keys]), scored)
     known_of = np.split(known, np.cumsum([table.num_rows for table in keys])[:-1])
     rows = [np.flatnonzero(mask & ~scored_) for mask, scored_ in zip(mine, known_of, strict=True)]
-    units = [PendingUnit(unit, wanted) for unit, wanted in zip(snapshot.units, rows, strict=True) if len(wanted)]
-    return Pending(snapshot.version, num_images, tuple(units))
+    return Pending(snapshot.version, num_images, snapshot.units, tuple(in_order(rows)))
 
 
 def _belongs(table: pa.Table, dataset: str, split: str | None) -> NDArray[np.bool_]:

@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 
 import pyarrow as pa
 import pyarrow.compute as pc
-from training.register import ModelRef, resolve
 
 from lakesight import cluster, delta
 from lakesight.config import Config
@@ -14,6 +13,7 @@ from lakesight.progress import Advance, step
 from lakesight.warehouse import Warehouse, new_run_id
 from serving.pending import Pending, find_pending
 from serving.rows import fence, prediction_rows
+from training.register import ModelRef, resolve
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,10 +104,10 @@ def _score(config: Config, model: ModelRef, pending: Pending) -> Iterator[pa.Tab
     import mlflow
     import ray.data
 
+    from features import datasource
     from serving.scorer import Scorer
-    from serving.source import PendingImages
 
-    images = ray.data.read_datasource(PendingImages(pending.units), override_num_blocks=len(pending.units))
+    images = datasource.dataset(pending.units, pending.reads, ["image_id", "content"])
     scored = images.map_batches(
         Scorer,
         fn_constructor_args=[model.uri, mlflow.get_tracking_uri()],

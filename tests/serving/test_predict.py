@@ -135,9 +135,10 @@ def test_only_row_groups_with_wanted_images_are_read(tables, fill, tmp_path, ray
     instances = shapes.write_coco(tmp_path, split="new", num_images=3, seed=9, first_id=501)
     fill(tables, instances, dataset="shapes", split="new", images=tmp_path / "new")
     pending = find_pending(tables, "brightness", "1", "shapes", None)
-    assert (pending.num_images, pending.num_pending, len(pending.units)) == (43, 3, 1)
-    assert pending.units[0].read(["image_id"])["image_id"].to_pylist() == [501, 502, 503]
-    assert find_pending(tables, "brightness", "1", "shapes", "val").units == ()
+    assert (pending.num_images, pending.num_pending, len(pending.reads)) == (43, 3, 1)
+    (read,) = pending.reads
+    assert pending.units[read.unit].read(["image_id"])["image_id"].take(read.rows).to_pylist() == [501, 502, 503]
+    assert find_pending(tables, "brightness", "1", "shapes", "val").reads == ()
 
 
 @pytest.mark.parametrize("changed", [{"split": "test"}, {"model": "nobody"}], ids=["no such split", "no such model"])
@@ -150,7 +151,10 @@ def test_wrong_input_is_refused(tables, changed):
 def test_chunks_keep_every_row_in_order():
     import pyarrow as pa
 
-    batches = [pa.table({"x": pa.array(range(start, start + size), pa.int64())}) for start, size in ((0, 3), (3, 9), (12, 0), (12, 1))]
+    batches = [
+        pa.table({"x": pa.array(range(start, start + size), pa.int64())})
+        for start, size in ((0, 3), (3, 9), (12, 0), (12, 1))
+    ]
     chunks = [chunk["x"].to_pylist() for chunk in _chunks(batches, 4)]
     assert [len(chunk) for chunk in chunks] == [4, 4, 4, 1]
     assert [x for chunk in chunks for x in chunk] == list(range(13))
