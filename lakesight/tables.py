@@ -103,7 +103,9 @@ IMAGES = Table(
         Column("split", STRING, "train, val, test, ... or NULL"),
         Column("shuffle_key", LONG, "hash of (dataset, image_id): any key range is a random subset"),
         Column("captured_at", TIME, "COCO `date_captured`, if it parses"),
-        Column("metadata", pa.map_(STRING, STRING), "further keys of the COCO image record"),
+        Column(
+            "metadata", pa.map_(STRING, STRING), "further keys of the record: strings as they are, other values as JSON"
+        ),
         Column("ingested_at", TIME, "when the row was written"),
         RUN_ID,
     ),
@@ -126,7 +128,11 @@ ANNOTATIONS = Table(
         Column("segmentation", STRING, "COCO JSON: polygons or RLE"),
         Column("keypoints", pa.list_(DOUBLE), "COCO x, y, visibility triples"),
         Column("num_keypoints", INT, "keypoints with visibility > 0"),
-        Column("attributes", pa.map_(STRING, STRING), "further keys of the record, values as JSON"),
+        Column(
+            "attributes",
+            pa.map_(STRING, STRING),
+            "further keys of the record: strings as they are, other values as JSON",
+        ),
         Column("ingested_at", TIME, "when the row was written"),
         RUN_ID,
     ),
