@@ -48,7 +48,7 @@ def read_images(spark: "SparkSession", requests: pa.Table, folder: Path, max_pix
     """`DECODED` rows for `REQUESTS`, but the bytes: these stay in files, for `decoded_bytes`."""
     files = folder / "requests"
     files.mkdir(parents=True)
-    for start in range(0, requests.num_rows, IMAGES_PER_FILE):
+    for start in range(0, max(requests.num_rows, 1), IMAGES_PER_FILE):
         part = requests.slice(start, IMAGES_PER_FILE).cast(REQUESTS)
         pq.write_table(part, files / f"part-{start:09d}.parquet")
     with conf(spark, IMAGE_LAYOUT):
@@ -100,6 +100,8 @@ def read_one(source_uri: str, held_sha256: str | None, max_pixels: int) -> dict[
     """A `DECODED` row, but its ordinal."""
     path = Path(source_uri)
     try:
+        if not path.is_file():  # reading a pipe would wait for ever
+            return {"unreadable": f"{source_uri}: no such file"}
         if path.stat().st_size > MAX_FILE_BYTES:
             return {"undecodable": f"{path.stat().st_size} bytes are more than {MAX_FILE_BYTES}"}
         content = path.read_bytes()

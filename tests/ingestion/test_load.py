@@ -306,3 +306,17 @@ def test_several_row_groups_and_names_that_need_quoting(ingest, warehouse, tmp_p
     assert versions(warehouse) == before
     assert isinstance(DeltaTable(warehouse.path("images")).version(), int)
     shutil.rmtree(path.parent)
+
+
+def test_names_that_lead_nowhere_or_out(ingest, warehouse, tmp_path):
+    path = shapes.write_coco(tmp_path / "s", split="train", num_images=3, seed=1)
+    (path.parent / "outside.jpg").write_bytes((path.parent / "train" / "train_000001.jpg").read_bytes())
+
+    def change(file):
+        for record in file["images"]:
+            record["file_name"] = "../outside.jpg"
+
+    edit(path, change)
+    report = ingest(path.parent, "train")
+    assert report.quarantined["image_record_valid"] == 3
+    assert delta.count(warehouse, "images") == 0
