@@ -118,6 +118,7 @@ def build_network(model: ModelConfig, train: TrainConfig, categories: Sequence[C
     if model.pretrained:
         load_weights(network, Path(model.pretrained))
     _set_trainable(network, train)
+    network.train()
     return network
 
 

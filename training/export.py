@@ -5,7 +5,8 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from transformers import PreTrainedModel
+import torch
+from transformers import AutoModelForObjectDetection, PreTrainedModel
 
 from lakesight.config import ModelConfig
 from training.architectures import ARCHITECTURES
@@ -14,8 +15,10 @@ from training.classes import Category
 
 def export(network: PreTrainedModel, folder: Path, model: ModelConfig, categories: Sequence[Category]) -> None:
     """Write `config.json`, `model.safetensors` and `lakesight.json`, which is all `training/pyfunc.py` needs."""
-    # transformers will build frozen BatchNorm again, which counts no batches; in evaluation both are the same.
-    weights = {name: w for name, w in network.state_dict().items() if not name.endswith("num_batches_tracked")}
+    # Whoever loads it builds what transformers builds: where that is frozen BatchNorm, no batches are counted.
+    with torch.device("meta"):
+        again = AutoModelForObjectDetection.from_config(network.config)  # type: ignore[no-untyped-call]  # theirs
+    weights = {name: weight for name, weight in network.state_dict().items() if name in again.state_dict()}
     network.save_pretrained(folder, state_dict=weights)
     facts = {
         "image_size": model.image_size,

@@ -1,0 +1,69 @@
+"""Delta snapshot -> Ray Data -> batches: the planned rows, in the planned order, the same twice."""
+
+import numpy as np
+import pytest
+import torch
+
+from features.collate import Collate
+from features.datasource import dataset
+from features.plan import in_order, share, shuffled
+from features.snapshot import read_splits
+from lakesight import delta
+
+
+@pytest.fixture(scope="module")
+def splits(shapes_warehouse):
+    return read_splits(shapes_warehouse(), "shapes", ("train", "val", "test"))
+
+
+def image_ids(split, reads):
+    ids = [unit.read(["image_id"])["image_id"].to_numpy() for unit in split.units]
+    return [int(ids[read.unit][row]) for read in reads for row in read.rows]
+
+
+def batches(split, reads, *, flip):
+    collate = Collate(64, flip=flip, seed=3)
+    data = dataset(split.units, reads)
+    data.context.execution_options.preserve_order = True
+    return list(data.iter_torch_batches(batch_size=5, collate_fn=collate))
+
+
+def test_splits_have_their_rows_and_boxes(splits):
+    train, val, test = splits
+    assert (train.num_rows, val.num_rows, test.num_rows) == (24, 8, 0)
+    assert len(train.num_boxes) == 24
+    assert all(1 <= boxes <= 4 for boxes in train.num_boxes)
+
+
+def test_a_version_can_be_read_again_after_the_table_has_changed(shapes_warehouse, fill_samples):
+    warehouse = shapes_warehouse()
+    version = delta.version(warehouse, "samples")
+    (before,) = read_splits(warehouse, "shapes", ["train"])
+    fill_samples(warehouse, "shapes", txn=2)
+    (pinned,) = read_splits(warehouse, "shapes", ["train"], version)
+    (latest,) = read_splits(warehouse, "shapes", ["train"])
+    assert pinned.num_rows == before.num_rows == 24
+    assert latest.num_rows == 48
+
+
+def test_batches_are_the_plan_and_the_same_twice(splits, ray_cluster):
+    train, *_ = splits
+    reads = share(shuffled(train.rows, version=1, seed=0, num_rows=60), rank=1, world=2, batch_size=5)
+    first, second = (batches(train, reads, flip=True) for _ in range(2))
+    assert [i for batch in first for i in batch.image_ids] == image_ids(train, reads)
+    assert {tuple(batch.pixels.shape) for batch in first} == {(5, 64, 64, 3)}
+    for ours, theirs in zip(first, second, strict=True):
+        assert torch.equal(ours.pixels, theirs.pixels)
+        assert all(torch.equal(a["boxes"], b["boxes"]) for a, b in zip(ours.labels, theirs.labels, strict=True))
+
+
+def test_validation_sees_every_image_once_and_as_it_is(splits, ray_cluster):
+    _, val, _ = splits
+    (whole, rest) = batches(val, in_order(val.rows), flip=False)
+    assert whole.image_ids + rest.image_ids == image_ids(val, in_order(val.rows))
+    assert whole.pixels.dtype == torch.uint8
+    for labels, annotations, size in zip(whole.labels, whole.annotations, whole.sizes, strict=True):
+        x, y, width, height = np.array([a["bbox"] for a in annotations]).T
+        expected = np.stack([x + width / 2, y + height / 2, width, height], axis=1) / size[0]
+        np.testing.assert_allclose(labels["boxes"].numpy(), expected, rtol=1e-5)
+        assert labels["class_labels"].tolist() == [a["label"] for a in annotations]
