@@ -106,12 +106,12 @@ def _require_any_file(coco: Coco, images: Path) -> None:
 def _refuse_orphans(coco: Coco, where: str) -> None:
     listed = pc.is_in(coco.annotations["image_id"], value_set=coco.images["image_id"].combine_chunks())
     orphan = pc.and_(pc.invert(listed), pc.is_valid(coco.annotations["annotation_id"]))
-    ids = coco.annotations.filter(orphan)["annotation_id"].to_pylist()
-    if ids:
-        first = ", ".join(str(i) for i in ids[:5])
+    orphans = coco.annotations.filter(orphan).select(["annotation_id", "image_id"]).to_pylist()
+    if orphans:
+        first = ", ".join(f"annotation {row['annotation_id']} of image {row['image_id']}" for row in orphans[:3])
         raise FormatError(
-            f"{len(ids)} annotations are of images that the file does not list (first annotation ids: {first})",
-            where=where,
+            f"{len(orphans)} annotation(s) belong to images that the file does not list",
+            where=f"{where}: {first}" + (", ..." if len(orphans) > 3 else ""),
             expected="every `image_id` of `annotations` in `images`",
             fix="correct the file, or set these annotations aside with --set ingest.allow_orphans=true",
         )
