@@ -52,7 +52,7 @@ CASES = {
         lambda f: [p.rename(p.with_suffix(".png")) for p in (f / "val").iterdir()],
         ["none of the 8 images", "val_001001.jpg", "--images"],
     ),
-    "orphans": (orphan, ["7 annotation(s)", "1001, 1002", "--set ingest.allow_orphans=true"]),
+    "orphans": (orphan, ["7 annotation(s)", "annotation 1001 of image", "--set ingest.allow_orphans=true"]),
 }
 
 
