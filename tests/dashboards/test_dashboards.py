@@ -43,6 +43,10 @@ def tables(tmp_path_factory, fill, shapes_coco):
     return made
 
 
+EMPTY_HERE = {"drift_status", "image_quality", "images_without_detections", "alerts", "drift_by_slice"}
+"""Views and queries over what these tables lack: pixel figures, drift, images without a detection."""
+
+
 @pytest.fixture
 def ask(tables, spark):
     return lambda text: sql.query(tables, spark, text).to_pylist()
@@ -50,12 +54,12 @@ def ask(tables, spark):
 
 @pytest.mark.parametrize("name", sorted(path.stem for path in (FOLDER / "views").glob("*.sql")))
 def test_every_view_runs(ask, name):
-    ask(f"SELECT * FROM {name}")
+    assert bool(ask(f"SELECT * FROM {name}")) is (name not in EMPTY_HERE)
 
 
 @pytest.mark.parametrize("name", sorted(path.stem for path in (FOLDER / "queries").glob("*.sql")))
 def test_every_query_runs(ask, name):
-    ask((FOLDER / "queries" / f"{name}.sql").read_text())
+    assert bool(ask((FOLDER / "queries" / f"{name}.sql").read_text())) is (name not in EMPTY_HERE)
 
 
 def test_detections_has_one_row_a_box(ask, shapes_coco):
