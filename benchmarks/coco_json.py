@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from benchmarks.frame import Result, side_by_side
-from ingestion.coco import parse
+from ingestion.formats.coco import parse
 from ingestion.publish import ANNOTATION
 from ingestion.rows import Run, stamped
 from lakesight import delta, spark

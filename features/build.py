@@ -111,13 +111,15 @@ def _samples_sql(val_fraction: float) -> str:
 WITH annotated AS (
   SELECT a.image_id, array_sort(collect_list(struct(a.annotation_id, a.category_id, c.label, a.bbox,
     coalesce(a.area, a.bbox[2] * a.bbox[3]) AS area, a.iscrowd, a.segmentation))) AS annotations
-  FROM built_annotations a JOIN built_categories c ON a.category_id = c.category_id GROUP BY a.image_id
+  FROM built_annotations a JOIN built_categories c ON a.category_id = c.category_id
+  WHERE a.bbox IS NOT NULL GROUP BY a.image_id
 ), chosen AS (
   SELECT i.*, coalesce(n.annotations, array()) AS annotations, coalesce(i.split,
     IF(conv(left(i.pixel_hash, 8), 16, 10) / 4294967296D < {float(val_fraction)!r}D, 'val', 'train')) AS chosen_split
   FROM built_images i LEFT JOIN annotated n ON i.image_id = n.image_id
 )
-SELECT dataset, image_id, file_name, width, height, exif_orientation, annotations, size(annotations) AS num_annotations,
+SELECT dataset, image_id, file_name, source_uri, width, height, exif_orientation, annotations,
+  size(annotations) AS num_annotations,
   chosen_split AS split, shuffle_key,
   sha2(concat_ws('\\n', sha256, width, height, exif_orientation, chosen_split, to_json(annotations)), 256)
     AS fingerprint

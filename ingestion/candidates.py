@@ -63,10 +63,11 @@ def annotation_candidates(records: pa.Table, images: pa.Table, categories: pa.Ta
     own = look_up(records["annotation_id"], held, "annotation_id")
     elsewhere = pc.not_equal(own["image_id"], records["image_id"])  # NULL where there is no such row
     untyped = pc.is_null(records["annotation_id"])  # refused for that alone
+    classless = pc.and_(pc.fill_null(records["image_level"], False), pc.is_null(records["category_id"]))  # a caption
     columns = {
         "id_taken": pc.or_(_repeats(records["annotation_id"]), pc.fill_null(elsewhere, False)),
         "image_known": pc.or_(untyped, pc.is_valid(image["image_id"])),
-        "category_known": pc.or_(untyped, pc.is_valid(category["category_id"])),
+        "category_known": pc.or_(pc.or_(untyped, classless), pc.is_valid(category["category_id"])),
         "image_width": image["width"],
         "image_height": image["height"],
     }

@@ -1,11 +1,11 @@
-"""Spark glue: COCO files -> `images`, `image_properties`, `categories`, `annotations`, `quarantine`.
+"""Spark glue: files -> `sources`, `images`, `image_properties`, `categories`, `annotations`, `quarantine`.
 
-`lakesight ingest coco`. Files are read and records judged first; only then are the tables written, one commit each:
+`lakesight ingest`. Files are read and records judged first; only then are the tables written, one commit each:
 a run that was killed leaves whole tables behind, and the next run of the same command adds what is missing and
-nothing else. Rows are never removed.
+nothing else. Rows are only removed where a source states all annotations of its images (VOC, YOLO).
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,11 +21,13 @@ from ingestion.candidates import (
     image_candidates,
     look_up,
 )
+from ingestion.formats.read_coco import read_coco
 from ingestion.judge import judge
 from ingestion.publish import publish
 from ingestion.quarantine import by_rule
 from ingestion.read_images import REQUESTS, read_images
-from ingestion.source import Source, read_source
+from ingestion.seen import fingerprint, kept
+from ingestion.source import Source
 from lakesight import delta, spark
 from lakesight.config import Config
 from lakesight.errors import FormatError
@@ -48,29 +50,82 @@ class IngestReport:
     quarantined: dict[str, int]
 
 
+Read = Callable[[Mapping[str, int]], Source]
+"""Reads and validates a source, given the data set's categories so far: name -> category_id."""
+
+
 def ingest_coco(
-    root: Path, config: Config, *, images: Path, annotations: Path, dataset: str, split: str | None
+    root: Path,
+    config: Config,
+    *,
+    images: Path,
+    annotations: Path,
+    dataset: str,
+    split: str | None,
+    force: bool = False,
 ) -> IngestReport:
-    """Bring a COCO instances file and its images into the tables.
+    """Bring a COCO file and its images into the tables.
 
     Raises:
         UserError: the input is wrong as a whole; nothing has been written.
     """
-    with step(f"Reading {annotations.name}"):
-        source = read_source(
-            images, annotations, dataset=dataset, split=split, allow_orphans=config.ingest.allow_orphans
-        )
-        _refuse_renamed(Warehouse(root.resolve()), source)
+
+    def read(_: Mapping[str, int]) -> Source:
+        orphans = config.ingest.allow_orphans
+        return read_coco(images, annotations, dataset=dataset, split=split, allow_orphans=orphans)
+
+    return ingest(root, config, dataset, read, force=force)
+
+
+def ingest(root: Path, config: Config, dataset: str, read: Read, *, force: bool = False) -> IngestReport:
+    """Bring a source into the tables; what has not changed since its last ingest is only looked at, unless `force`.
+
+    Raises:
+        UserError: the input is wrong as a whole; nothing has been written.
+    """
+    there = Warehouse(root.resolve())
+    known = _category_ids(there, dataset)
+    with step("Reading annotations"):
+        source = read(known)
+        _refuse_renamed(there, source)
     warehouse = create_warehouse(root)
     delta.create_tables(warehouse)
+    with alone(warehouse, f"ingest {dataset}"):
+        if (now := _category_ids(warehouse, dataset)) != known:  # another ingest was faster
+            source = read(now)
+            _refuse_renamed(warehouse, source)
+        with step(f"Looking at {source.records.images.num_rows:,} files"):
+            seen = fingerprint(source, config.ingest)
+            before = None if force else _unchanged(warehouse, source, seen)
+        return before or _ingest(warehouse, config, source, seen)
+
+
+def _ingest(warehouse: Warehouse, config: Config, source: Source, seen: str) -> IngestReport:
     run_id = new_run_id("ingest")
-    with alone(warehouse, f"ingest {dataset}"), staging(warehouse, run_id) as folder:
+    with staging(warehouse, run_id) as folder:
         with step("Starting Spark"):
             session = spark.session(warehouse, config.spark)
         decoded, accepted, refused = _judge(session, warehouse, config, source, folder)
         with step("Writing tables"):
-            changes = publish(session, warehouse, source, accepted, refused, decoded, folder, run_id)
-    return IngestReport(dataset, run_id, changes, by_rule(refused.values()))
+            changes = publish(session, warehouse, source, accepted, refused, decoded, folder, run_id, seen)
+    return IngestReport(source.dataset, run_id, changes, by_rule(refused.values()))
+
+
+def _unchanged(warehouse: Warehouse, source: Source, seen: str) -> IngestReport | None:
+    """The report of an ingest that finds everything as it was."""
+    held = _held(warehouse, source.dataset, "sources", ("source_uri", "fingerprint", "kept", "refused", "run_id"))
+    same = [row for row in held.to_pylist() if (row["source_uri"], row["fingerprint"]) == (str(source.path), seen)]
+    if not same or dict(same[0]["kept"]) != kept(warehouse, source):
+        return None
+    changes = {name: Change() for name in ("categories", "image_properties", "images", "annotations", "quarantine")}
+    return IngestReport(source.dataset, same[0]["run_id"], changes, dict(same[0]["refused"]))
+
+
+def _category_ids(warehouse: Warehouse, dataset: str) -> dict[str, int]:
+    if not warehouse.exists("categories"):
+        return {}
+    held = _held(warehouse, dataset, "categories", ("name", "category_id"))
+    return dict(zip(held["name"].to_pylist(), held["category_id"].to_pylist(), strict=True))
 
 
 def _refuse_renamed(warehouse: Warehouse, source: Source) -> None:
@@ -78,12 +133,12 @@ def _refuse_renamed(warehouse: Warehouse, source: Source) -> None:
     if not warehouse.exists("categories"):
         return
     held = _held(warehouse, source.dataset, "categories", ("category_id", "name"))
-    known = look_up(source.coco.categories["category_id"], held, "category_id")["name"]
-    for before, row in zip(known.to_pylist(), source.coco.categories.to_pylist(), strict=True):
+    known = look_up(source.records.categories["category_id"], held, "category_id")["name"]
+    for before, row in zip(known.to_pylist(), source.records.categories.to_pylist(), strict=True):
         if before is not None and row["name"] != before:
             raise FormatError(
                 f"category {row['category_id']} is {row['name']!r} here, but {before!r} in data set {source.dataset!r}",
-                where=str(source.annotations),
+                where=str(source.path),
                 expected="one meaning for a category id in a data set",
                 fix="correct the file, or ingest it under another --dataset",
             )
@@ -109,14 +164,14 @@ def _judge(
         requests = _requests(warehouse, source.dataset, records, held)
         decoded = read_images(session, requests, folder, config.ingest.max_pixels)
     tables: dict[str, tuple[pa.Table, pa.Table]] = {}
-    with step(f"Checking {source.coco.annotations.num_rows} annotations"):
-        categories = category_candidates(source.coco.categories)
+    with step(f"Checking {source.records.annotations.num_rows} annotations"):
+        categories = category_candidates(source.records.categories)
         tables["categories"] = judge(session, "categories", categories, folder / "categories")
         images = image_candidates(records, decoded, held)
         tables["images"] = judge(session, "images", images, folder / "images")
         known = _held(warehouse, source.dataset, "annotations", HELD_ANNOTATION)
         accepted = {name: good for name, (good, _) in tables.items()}
-        boxes = annotation_candidates(source.coco.annotations, accepted["images"], accepted["categories"], known)
+        boxes = annotation_candidates(source.records.annotations, accepted["images"], accepted["categories"], known)
         tables["annotations"] = judge(session, "annotations", boxes, folder / "annotations")
     return decoded, {name: t[0] for name, t in tables.items()}, {name: t[1] for name, t in tables.items()}
 

@@ -16,6 +16,7 @@ import pyarrow.compute as pc
 from ingestion.quarantine import quarantine_rows
 from ingestion.read_images import decoded_bytes, frame
 from ingestion.rows import CATEGORY, Run, labelled, properties, stamped
+from ingestion.seen import source_row
 from ingestion.source import Source
 from lakesight import delta
 from lakesight.merge import Change, append, merge_arrow, update
@@ -27,6 +28,9 @@ if TYPE_CHECKING:
 
 # What makes a row a different one. Not `source_uri`: a folder that moved is no reason to write its images again.
 IMAGE = ("sha256", "file_name", "split", "captured_at", "metadata")
+KEYPOINT_NAMES = ("keypoints", "skeleton")
+KEYPOINTS = ("keypoints", "num_keypoints")
+"""An instances file does not state them; the keypoints file of the same boxes does."""
 ANNOTATION = (
     "image_id", "category_id", "bbox", "area", "iscrowd", "segmentation", "keypoints", "num_keypoints", "attributes",
 )  # fmt: skip
@@ -41,6 +45,7 @@ def publish(
     decoded: pa.Table,
     folder: Path,
     run_id: str,
+    fingerprint: str,
 ) -> dict[str, Change]:
     """Rows added and updated, by table; `folder` is the run's staging folder, with the decoded bytes."""
     run = Run(source.dataset, run_id, datetime.now(UTC))
@@ -49,14 +54,26 @@ def publish(
     categories = labelled(accepted["categories"], delta.read(warehouse, "categories", columns=CATEGORY, where=where))
     figures = properties(accepted["images"], decoded)
     images = stamped(accepted["images"], "images", run)
-    refusals = quarantine_rows(refused, run, str(source.annotations))
-    return {
-        "categories": merge("categories", stamped(categories, "categories", run), compare=[*CATEGORY[1:], "label"]),
+    refusals = quarantine_rows(refused, run, str(source.path))
+    stale = stale_annotations(warehouse, source, accepted) if source.replaces else None
+    changes = {
+        "categories": merge(
+            "categories", stamped(categories, "categories", run), compare=[*CATEGORY[1:], "label"], keep=KEYPOINT_NAMES
+        ),
         "image_properties": merge("image_properties", stamped(figures, "image_properties", run), compare=["sha256"]),
         "images": _publish_images(spark, warehouse, images, folder, where),
-        "annotations": merge("annotations", stamped(accepted["annotations"], "annotations", run), compare=ANNOTATION),
+        "annotations": merge(
+            "annotations",
+            stamped(accepted["annotations"], "annotations", run),
+            compare=ANNOTATION,
+            keep=KEYPOINTS,
+            remove=stale,
+        ),
         "quarantine": merge("quarantine", refusals, compare=()),
     }
+    # Last: it says that all of the above is done.
+    merge("sources", source_row(warehouse, source, refused, fingerprint, run), compare=["fingerprint", "kept"])
+    return changes
 
 
 def _publish_images(
@@ -73,6 +90,15 @@ def _publish_images(
             arrived = frame(spark, added, folder / "added").join(decoded_bytes(spark, folder), "ordinal")
             append(spark, warehouse, IMAGES, arrived, sort_by="shuffle_key")
     return Change(added=added.num_rows, updated=changed.num_rows)
+
+
+def stale_annotations(warehouse: Warehouse, source: Source, accepted: Mapping[str, pa.Table]) -> pa.Table:
+    """Keys of annotations that the table holds of the source's images, and the source has no longer."""
+    where = pc.field("dataset") == source.dataset
+    held = delta.read(warehouse, "annotations", columns=("dataset", "annotation_id", "image_id"), where=where)
+    mine = pc.is_in(held["image_id"], value_set=accepted["images"]["image_id"].combine_chunks())
+    stated = pc.is_in(held["annotation_id"], value_set=accepted["annotations"]["annotation_id"].combine_chunks())
+    return held.filter(pc.and_(mine, pc.invert(stated)))
 
 
 def _split(rows: pa.Table, held: pa.Table, compare: Sequence[str]) -> tuple[pa.Table, pa.Table]:

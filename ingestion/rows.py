@@ -9,8 +9,9 @@ import pyarrow.compute as pc
 from ingestion.candidates import look_up
 from lakesight.tables import IMAGE_PROPERTIES, INT, TABLES, TIME
 
-CATEGORY = ("category_id", "name", "supercategory", "keypoints", "skeleton")
+CATEGORY = ("category_id", "name", "supercategory", "keypoints", "skeleton", "attributes")
 STAMPS = {
+    "sources": "ingested_at",
     "categories": "ingested_at",
     "images": "ingested_at",
     "image_properties": "computed_at",

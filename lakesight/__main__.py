@@ -1,6 +1,6 @@
 """`python -m lakesight`."""
 
-from lakesight.cli import main
+from lakesight.cli.app import main
 
 if __name__ == "__main__":
     main()

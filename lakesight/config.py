@@ -54,6 +54,8 @@ class IngestConfig:
     """Images of more pixels are refused before they are decoded (Pillow's bomb limit, 1 GiB / 4 / 3 * 2)."""
     allow_orphans: bool = False
     """Set annotations of images the file does not list aside instead of refusing the file."""
+    content: Literal["table", "reference"] = "table"
+    """Where the bytes of an image are: in `images.content`, or only in the file that `source_uri` names."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -94,8 +94,8 @@ def _run_verbs(root: Path, settings: Config, *, force: bool) -> Warehouse:
     from training.register import promote, register
 
     for dataset, split in ((DATASET, "train"), (DATASET, "val"), (NEW, "new")):
-        source = {"images": root / "data" / split, "annotations": root / "data" / f"instances_{split}.json"}
-        ingest_coco(root, settings, **source, dataset=dataset, split=split)
+        images, file = root / "data" / split, root / "data" / f"instances_{split}.json"
+        ingest_coco(root, settings, images=images, annotations=file, dataset=dataset, split=split)
     warehouse = open_warehouse(root)
     check(warehouse, settings)
     build(warehouse, settings, dataset=DATASET)

@@ -36,22 +36,55 @@ class Change:
     removed: int = 0
 
 
-def merge_arrow(warehouse: Warehouse, name: str, rows: pa.Table, *, compare: Sequence[str]) -> Change:
-    """Add or update `rows`, whose key is unique, by key; a row that equals its own in `compare` is left alone."""
+def merge_arrow(
+    warehouse: Warehouse,
+    name: str,
+    rows: pa.Table,
+    *,
+    compare: Sequence[str],
+    keep: Sequence[str] = (),
+    remove: pa.Table | None = None,
+) -> Change:
+    """Add or update `rows`, whose key is unique, by key; a row that equals its own in `compare` is left alone.
+
+    `keep`: columns whose NULL means "not stated": what the table holds there stays. `remove`: keys of rows that go,
+    in the same commit.
+    """
     table = TABLES[name]
-    if rows.num_rows == 0:
+    gone = _keys_only(table, remove)
+    if rows.num_rows + gone.num_rows == 0:
         return Change()
+    stated = rows.select(table.arrow.names).cast(table.arrow).append_column("gone", pa.repeat(False, rows.num_rows))
+    source = pa.concat_tables([stated.cast(gone.schema), gone])
     keys = " AND ".join(f"t.{column} = s.{column}" for column in table.key)
-    differs = " OR ".join(f"(s.{column} IS DISTINCT FROM t.{column})" for column in compare) or "FALSE"
+    differs = " OR ".join(_differs(column, column in keep) for column in compare) or "FALSE"
+    values = {c: f"coalesce(s.{c}, t.{c})" if c in keep else f"s.{c}" for c in table.arrow.names}
     with warehouse.lock(name):
         done = (
             delta.open_table(warehouse, name)
-            .merge(rows.select(table.arrow.names).cast(table.arrow), keys, source_alias="s", target_alias="t")
-            .when_matched_update_all(predicate=differs)
-            .when_not_matched_insert_all()
+            .merge(source, keys, source_alias="s", target_alias="t")
+            .when_matched_delete(predicate="s.gone")
+            .when_matched_update(values, predicate=f"NOT s.gone AND ({differs})")
+            .when_not_matched_insert({c: f"s.{c}" for c in table.arrow.names}, predicate="NOT s.gone")
             .execute()
         )
-    return Change(added=done["num_target_rows_inserted"], updated=done["num_target_rows_updated"])
+    return Change(done["num_target_rows_inserted"], done["num_target_rows_updated"], done["num_target_rows_deleted"])
+
+
+def _keys_only(table: Table, keys: pa.Table | None) -> pa.Table:
+    """Rows to remove as rows of the source: all but the key is NULL."""
+    schema = pa.schema([field.with_nullable(True) for field in table.arrow])
+    rows = 0 if keys is None else keys.num_rows
+    columns = [
+        keys[f.name].cast(f.type) if keys is not None and f.name in table.key else pa.nulls(rows, f.type)
+        for f in schema
+    ]
+    return pa.table(columns, schema=schema).append_column("gone", pa.repeat(True, rows))
+
+
+def _differs(column: str, keep: bool) -> str:
+    differs = f"s.{column} IS DISTINCT FROM t.{column}"
+    return f"(s.{column} IS NOT NULL AND {differs})" if keep else f"({differs})"
 
 
 def merge_dataset(

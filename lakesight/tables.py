@@ -91,7 +91,7 @@ IMAGES = Table(
         IMAGE_ID,
         Column("file_name", STRING, "path inside the image folder, as COCO states it"),
         Column("source_uri", STRING, "where the file was read"),
-        Column("content", BINARY, "the file's bytes, unchanged"),
+        Column("content", BINARY, "the file's bytes, unchanged; NULL: held by reference, at `source_uri`"),
         Column("sha256", STRING, "of `content`, hex"),
         Column("pixel_hash", STRING, "sha256 of the decoded RGB pixels, hex; equal for re-encoded files"),
         Column("format", STRING, "decoder's name of the format: JPEG, PNG, ..."),
@@ -122,7 +122,7 @@ ANNOTATIONS = Table(
         Column("annotation_id", LONG, "COCO annotation id", required=True),
         IMAGE_ID,
         Column("category_id", LONG, "COCO category id (sparse); never a model label"),
-        Column("bbox", BOX, "COCO xywh, pixels of the stored image"),
+        Column("bbox", BOX, "COCO xywh, pixels of the stored image; NULL: about the whole image (a class, a caption)"),
         Column("area", DOUBLE, "COCO area: of the mask where there is one, square pixels"),
         Column("iscrowd", INT, "0 or 1"),
         Column("segmentation", STRING, "COCO JSON: polygons or RLE"),
@@ -152,7 +152,36 @@ CATEGORIES = Table(
         Column("label", INT, "0..C-1, contiguous, sorted by category_id: what models see"),
         Column("keypoints", pa.list_(STRING), "keypoint names"),
         Column("skeleton", STRING, "COCO JSON: pairs of keypoint numbers"),
+        Column(
+            "attributes",
+            pa.map_(STRING, STRING),
+            "further keys of the record: strings as they are, other values as JSON",
+        ),
         Column("ingested_at", TIME, "when the row was written"),
+        RUN_ID,
+    ),
+)
+
+SOURCES = Table(
+    name="sources",
+    row="an annotation file or folder as it was last ingested",
+    key=("dataset", "source_uri"),
+    writer="ingestion",
+    readers="ingestion, dashboards",
+    columns=(
+        DATASET,
+        Column("source_uri", STRING, "the annotation file or folder", required=True),
+        Column("format", STRING, "coco, voc, yolo, ..."),
+        Column("image_folder", STRING, "what `file_name` is relative to"),
+        Column("split", STRING, "split given on the command line"),
+        Column("num_images", LONG, "image records"),
+        Column("num_annotations", LONG, "annotation records"),
+        Column("num_categories", LONG, "category records"),
+        Column("kept", pa.map_(STRING, LONG), "its ids that the table holds, by table"),
+        Column("refused", pa.map_(STRING, LONG), "records that went to quarantine, by rule"),
+        Column("info", pa.map_(STRING, STRING), "COCO `info`, `licenses`, other top-level keys: texts or JSON"),
+        Column("fingerprint", STRING, "sha256 of records, sizes and times of the image files, rules, settings"),
+        Column("ingested_at", TIME, "when it was last ingested with a change"),
         RUN_ID,
     ),
 )
@@ -249,7 +278,8 @@ SAMPLES = Table(
         DATASET,
         IMAGE_ID,
         Column("file_name", STRING, "as in `images`"),
-        Column("content", BINARY, "the file's bytes"),
+        Column("source_uri", STRING, "as in `images`"),
+        Column("content", BINARY, "the file's bytes; NULL: held by reference, at `source_uri`"),
         Column("width", INT, "stored pixels"),
         Column("height", INT, "stored pixels"),
         Column("exif_orientation", INT, "EXIF tag 274"),
@@ -520,7 +550,7 @@ ALERTS = Table(
 TABLES: dict[str, Table] = {
     table.name: table
     for table in (
-        IMAGES, ANNOTATIONS, CATEGORIES, QUARANTINE, QUALITY_RESULTS, IMAGE_PROPERTIES, SAMPLES, TRAINING_RUNS,
+        IMAGES, ANNOTATIONS, CATEGORIES, SOURCES, QUARANTINE, QUALITY_RESULTS, IMAGE_PROPERTIES, SAMPLES, TRAINING_RUNS,
         TUNE_TRIALS, EVALUATIONS, PREDICTIONS, PROFILE_METRICS, DRIFT_METRICS, VISION_DRIFT_METRICS, ALERTS,
     )
 }  # fmt: skip

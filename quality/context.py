@@ -37,9 +37,9 @@ _QUERIES = {
         ) n ON i.dataset = n.dataset AND i.image_id = n.image_id""",
     "image_properties": "SELECT * FROM checked_image_properties",
     "annotations": f"""
-        SELECT a.*, {_PASSED}, CAST(NULL AS STRING) AS record,
+        SELECT a.*, {_PASSED}, CAST(NULL AS STRING) AS record, a.bbox IS NULL AS image_level,
           i.image_id IS NOT NULL AS image_known, i.width AS image_width, i.height AS image_height,
-          c.category_id IS NOT NULL AS category_known,
+          c.category_id IS NOT NULL OR (a.category_id IS NULL AND a.bbox IS NULL) AS category_known,
           row_number() OVER (PARTITION BY a.dataset, a.annotation_id ORDER BY a.ingested_at) > 1 AS id_taken
         FROM checked_annotations a
         LEFT JOIN checked_images i ON a.dataset = i.dataset AND a.image_id = i.image_id

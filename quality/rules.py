@@ -219,7 +219,7 @@ ANNOTATION_RULES = (
         table="annotations",
         column="bbox",
         # Infinity is the largest double but NaN, which Spark orders above it.
-        predicate="refused_by IS NOT NULL OR (bbox IS NOT NULL AND size(bbox) = 4 AND "
+        predicate="refused_by IS NOT NULL OR coalesce(image_level, FALSE) OR (bbox IS NOT NULL AND size(bbox) = 4 AND "
         "forall(bbox, v -> v IS NOT NULL AND abs(v) < double('infinity')))",
         severity="error",
         message="the box is not 4 finite numbers",

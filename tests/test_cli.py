@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from lakesight import cli
+from lakesight.cli import app as cli
 
 
 @pytest.fixture

@@ -36,7 +36,7 @@ def test_wheel_holds_the_data_files(wheel):
 def test_help_is_instant():
     """No engine is imported before a verb needs it."""
     code = (
-        "import sys, lakesight.cli\n"
+        "import sys, lakesight.cli.app\n"
         "slow = {'pyspark', 'ray', 'torch', 'mlflow', 'transformers', 'great_expectations', 'lightning', 'pandas'}\n"
         "print(sorted(slow & set(sys.modules)))"
     )

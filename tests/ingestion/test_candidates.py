@@ -4,8 +4,8 @@ import pyarrow as pa
 import pytest
 
 from ingestion.candidates import FACTS, HELD_ANNOTATION, HELD_IMAGE, annotation_candidates, image_candidates
-from ingestion.coco import ANNOTATION_RECORDS, IMAGE_RECORDS
 from ingestion.read_images import DECODED
+from ingestion.records import ANNOTATION_RECORDS, IMAGE_RECORDS, TEXTS
 from ingestion.rows import labelled
 
 RECORDS = pa.schema([*IMAGE_RECORDS, ("source_uri", pa.string())])
@@ -116,8 +116,8 @@ def test_annotations():
 def test_labels_are_contiguous_over_all_files():
     def categories(*ids):
         rows = [{"category_id": i, "name": f"c{i}"} for i in ids]
-        names = ["category_id", "name", "supercategory", "keypoints", "skeleton"]
-        types = [pa.int64(), pa.string(), pa.string(), pa.list_(pa.string()), pa.string()]
+        names = ["category_id", "name", "supercategory", "keypoints", "skeleton", "attributes"]
+        types = [pa.int64(), pa.string(), pa.string(), pa.list_(pa.string()), pa.string(), TEXTS]
         return pa.Table.from_pylist(rows, schema=pa.schema(list(zip(names, types, strict=True))))
 
     table = labelled(categories(4, 2), categories(9, 2, 1))

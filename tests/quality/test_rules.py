@@ -6,7 +6,7 @@ import pyarrow as pa
 import pytest
 
 from ingestion.candidates import annotation_candidates, category_candidates
-from ingestion.coco import parse
+from ingestion.formats.coco import parse
 from ingestion.judge import judge
 from lakesight.config import CheckConfig
 from quality.rules import errors_sql, fingerprint, of_table, refusing, rules
@@ -43,12 +43,13 @@ CASES = {
     "annotation_image_known": [("true AS image_known", "false AS image_known")],
     "annotation_category_known": [("true AS category_known", "false AS category_known")],
     "annotation_box_valid": [
-        ("array(0D, -1D, 2D, 3D) AS bbox, NULL AS refused_by", "array(0D, 1D, 2D) AS bbox, NULL AS refused_by"),
-        ("array(0D, -1D, 2D, 3D) AS bbox, NULL AS refused_by", "array(0D, 1D, 2D, 3D, 4D) AS bbox, NULL AS refused_by"),
-        ("CAST(NULL AS ARRAY<DOUBLE>) AS bbox, 'x' AS refused_by", "CAST(NULL AS ARRAY<DOUBLE>) AS bbox, NULL AS refused_by"),
-        ("array(0D, 0D, 1D, 1D) AS bbox, NULL AS refused_by", "array(0D, double('NaN'), 1D, 1D) AS bbox, NULL AS refused_by"),
-        ("array(0D, 0D, 1D, 1D) AS bbox, NULL AS refused_by", "array(0D, 0D, double('-inf'), 1D) AS bbox, NULL AS refused_by"),
-        ("array(0D, 0D, 1D, 1D) AS bbox, NULL AS refused_by", "array(0D, NULL, 1D, 1D) AS bbox, NULL AS refused_by"),
+        ("array(0D, -1D, 2D, 3D) AS bbox, NULL AS refused_by, NULL AS image_level", "array(0D, 1D, 2D) AS bbox, NULL AS refused_by, NULL AS image_level"),
+        ("array(0D, -1D, 2D, 3D) AS bbox, NULL AS refused_by, NULL AS image_level", "array(0D, 1D, 2D, 3D, 4D) AS bbox, NULL AS refused_by, NULL AS image_level"),
+        ("CAST(NULL AS ARRAY<DOUBLE>) AS bbox, 'x' AS refused_by, NULL AS image_level", "CAST(NULL AS ARRAY<DOUBLE>) AS bbox, NULL AS refused_by, NULL AS image_level"),
+        ("array(0D, 0D, 1D, 1D) AS bbox, NULL AS refused_by, NULL AS image_level", "array(0D, double('NaN'), 1D, 1D) AS bbox, NULL AS refused_by, NULL AS image_level"),
+        ("array(0D, 0D, 1D, 1D) AS bbox, NULL AS refused_by, NULL AS image_level", "array(0D, 0D, double('-inf'), 1D) AS bbox, NULL AS refused_by, NULL AS image_level"),
+        ("array(0D, 0D, 1D, 1D) AS bbox, NULL AS refused_by, NULL AS image_level", "array(0D, NULL, 1D, 1D) AS bbox, NULL AS refused_by, NULL AS image_level"),
+        ("CAST(NULL AS ARRAY<DOUBLE>) AS bbox, NULL AS refused_by, true AS image_level", "CAST(NULL AS ARRAY<DOUBLE>) AS bbox, NULL AS refused_by, false AS image_level"),
     ],
     "annotation_box_positive": [
         ("array(0D, 0D, 0.1D, 0.1D) AS bbox", "array(0D, 0D, 0D, 1D) AS bbox"),

@@ -81,7 +81,7 @@ def test_the_registered_model_scores_images_and_survives_bad_ones(trained, monke
         name == ("circle", "square", "triangle")[i]
         for name, i in zip(found["category_names"][0], found["labels"][0], strict=True)
     )
-    np.testing.assert_allclose(found["scores"][0], found["scores"][3])
+    np.testing.assert_allclose(found["scores"][0], found["scores"][3], rtol=1e-5)  # its place in the batch
     # Boxes are in pixels of the stored image: twice as wide for the stretched one.
     assert np.array(found["boxes"][2])[:, 0].max() > 96
 

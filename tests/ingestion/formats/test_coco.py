@@ -5,7 +5,7 @@ import json
 import msgspec
 import pytest
 
-from ingestion import coco
+from ingestion.formats import coco
 from lakesight.errors import FormatError
 from lakesight.tables import ANNOTATIONS, CATEGORIES
 

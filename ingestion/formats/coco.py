@@ -9,59 +9,18 @@ import gc
 import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Annotated, Any, TypeVar
 
 import msgspec
 import pyarrow as pa
 
+from ingestion.records import ANNOTATION_RECORDS, CATEGORY_RECORDS, IMAGE_RECORDS, Records
 from lakesight.errors import FormatError
-from lakesight.tables import BOX, DOUBLE, INT, LONG, STRING, TIME
 
 Int32 = Annotated[int, msgspec.Meta(ge=-(2**31), le=2**31 - 1)]
 Int64 = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
 T = TypeVar("T")
-
-_TEXTS = pa.map_(STRING, STRING)
-_RECORD = [("ordinal", LONG), ("record", STRING), ("refused_by", STRING), ("refused_because", STRING)]
-"""Place in the file, and for records that cannot be typed: their JSON, the rule and the reason."""
-IMAGE_RECORDS = pa.schema(
-    [
-        ("image_id", LONG),
-        ("file_name", STRING),
-        ("stated_width", INT),
-        ("stated_height", INT),
-        ("captured_at", TIME),
-        ("metadata", _TEXTS),
-        *_RECORD,
-    ]
-)
-ANNOTATION_RECORDS = pa.schema(
-    [
-        ("annotation_id", LONG),
-        ("image_id", LONG),
-        ("category_id", LONG),
-        ("bbox", BOX),
-        ("area", DOUBLE),
-        ("iscrowd", INT),
-        ("segmentation", STRING),
-        ("keypoints", BOX),
-        ("num_keypoints", INT),
-        ("attributes", _TEXTS),
-        *_RECORD,
-    ]
-)
-CATEGORY_RECORDS = pa.schema(
-    [
-        ("category_id", LONG),
-        ("name", STRING),
-        ("supercategory", STRING),
-        ("keypoints", pa.list_(STRING)),
-        ("skeleton", STRING),
-        *_RECORD,
-    ]
-)
 
 
 class _File(msgspec.Struct):
@@ -102,26 +61,18 @@ class _Category(msgspec.Struct):
     skeleton: msgspec.Raw = msgspec.Raw(b"null")
 
 
-@dataclass(frozen=True)
-class Coco:
-    """A COCO file as records in file order: `IMAGE_RECORDS`, `ANNOTATION_RECORDS`, `CATEGORY_RECORDS`."""
-
-    images: pa.Table
-    annotations: pa.Table
-    categories: pa.Table
-
-
-def parse(data: bytes, where: str) -> Coco:
+def parse(data: bytes, where: str) -> Records:
     """The records of a COCO instances file; `where` names it in errors.
 
     Raises:
         FormatError: not JSON, not COCO, or no record of a kind can be read.
     """
     with _no_gc():
-        file = _open(data, where)
-        coco = Coco(_images(file.images), _annotations(file.annotations, where), _categories(file.categories))
-    _refuse_hopeless(coco, where)
-    return coco
+        file, data = _open(data, where)
+        tables = _images(file.images), _annotations(file.annotations, where), _categories(file.categories)
+        records = Records(*tables, info=_further(data, {"images", "annotations", "categories"}))
+    _refuse_hopeless(records, where)
+    return records
 
 
 @contextmanager
@@ -136,16 +87,17 @@ def _no_gc() -> Iterator[None]:
             gc.enable()
 
 
-def _open(data: bytes, where: str) -> _File:
+def _open(data: bytes, where: str) -> tuple[_File, bytes]:
+    """The file, and the bytes it was read from: without a byte order mark, and JSON."""
     data = data.removeprefix(b"\xef\xbb\xbf")
     try:
-        return msgspec.json.decode(data, type=_File)
+        return msgspec.json.decode(data, type=_File), data
     except msgspec.ValidationError as error:
         raise _no_coco(data, error, where) from error
     except msgspec.DecodeError:
         data = _without_constants(data, where)
     try:
-        return msgspec.json.decode(data, type=_File)
+        return msgspec.json.decode(data, type=_File), data
     except msgspec.ValidationError as error:
         raise _no_coco(data, error, where) from error
 
@@ -224,6 +176,7 @@ def _annotation_columns(
 
 def _categories(raws: Sequence[msgspec.Raw]) -> pa.Table:
     good, refused = _each(raws, _Category, "category_record_valid")
+    known = set(_Category.__struct_fields__)
     records = [record for _, record, _ in good]
     columns = {
         "category_id": [r.id for r in records],
@@ -231,6 +184,7 @@ def _categories(raws: Sequence[msgspec.Raw]) -> pa.Table:
         "supercategory": [r.supercategory for r in records],
         "keypoints": [r.keypoints for r in records],
         "skeleton": [_json(r.skeleton) for r in records],
+        "attributes": [_further(raw, known) for _, _, raw in good],
         "ordinal": [ordinal for ordinal, _, _ in good],
         "record": [raw.decode() for _, _, raw in good],
     }
@@ -299,7 +253,7 @@ def _time(value: Any) -> datetime | None:
         return None
 
 
-def _refuse_hopeless(coco: Coco, where: str) -> None:
+def _refuse_hopeless(coco: Records, where: str) -> None:
     if coco.images.num_rows == 0:
         raise FormatError("the annotation file lists no images", where=where, expected="at least one in `images`")
     for name, table in (("images", coco.images), ("annotations", coco.annotations), ("categories", coco.categories)):

@@ -1,0 +1,71 @@
+"""What every format is read into: records in the order of the file, as Arrow tables.
+
+A record that cannot be typed keeps its place: its JSON stands in `record`, the rule it breaks in `refused_by`, the
+reason in `refused_because`, and the columns are NULL.
+"""
+
+from dataclasses import dataclass, field
+
+import pyarrow as pa
+
+from lakesight.tables import BOOL, BOX, DOUBLE, INT, LONG, STRING, TIME
+
+TEXTS = pa.map_(STRING, STRING)
+_RECORD = [("ordinal", LONG), ("record", STRING), ("refused_by", STRING), ("refused_because", STRING)]
+IMAGE_RECORDS = pa.schema(
+    [
+        ("image_id", LONG),
+        ("file_name", STRING),
+        ("stated_width", INT),
+        ("stated_height", INT),
+        ("captured_at", TIME),
+        ("split", STRING),
+        ("metadata", TEXTS),
+        *_RECORD,
+    ]
+)
+"""`file_name` is relative to the image folder; `split` is NULL where the format does not state one."""
+ANNOTATION_RECORDS = pa.schema(
+    [
+        ("annotation_id", LONG),
+        ("image_id", LONG),
+        ("category_id", LONG),
+        ("bbox", BOX),
+        ("area", DOUBLE),
+        ("iscrowd", INT),
+        ("segmentation", STRING),
+        ("keypoints", BOX),
+        ("num_keypoints", INT),
+        ("attributes", TEXTS),
+        ("image_level", BOOL),
+        *_RECORD,
+    ]
+)
+"""`image_level`: it is about the whole image and has no box - a class, a caption; NULL counts as false."""
+CATEGORY_RECORDS = pa.schema(
+    [
+        ("category_id", LONG),
+        ("name", STRING),
+        ("supercategory", STRING),
+        ("keypoints", pa.list_(STRING)),
+        ("skeleton", STRING),
+        ("attributes", TEXTS),
+        *_RECORD,
+    ]
+)
+
+
+@dataclass(frozen=True)
+class Records:
+    """A data set as its files state it: `IMAGE_RECORDS`, `ANNOTATION_RECORDS`, `CATEGORY_RECORDS`."""
+
+    images: pa.Table
+    annotations: pa.Table
+    categories: pa.Table
+    info: dict[str, str] = field(default_factory=dict)
+    """What the file says of itself (COCO `info`, `licenses`, other top-level keys): key -> text or JSON."""
+
+
+def records_table(schema: pa.Schema, rows: list[dict[str, object]]) -> pa.Table:
+    """Rows as a table of records; `ordinal` is their place, columns that are left out are NULL."""
+    return pa.Table.from_pylist([{**row, "ordinal": place} for place, row in enumerate(rows)], schema=schema)

@@ -1,0 +1,80 @@
+"""What tells that a source has not changed since it was last ingested, and its row of `sources` (delta-rs).
+
+As in make and git, an image file counts as unchanged if its size and its times are: the bytes are not read.
+"""
+
+import hashlib
+import os
+from collections.abc import Mapping
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from ingestion.quarantine import by_rule
+from ingestion.rows import Run
+from ingestion.source import Source
+from lakesight import delta
+from lakesight.config import IngestConfig
+from lakesight.tables import SOURCES
+from lakesight.warehouse import Warehouse
+from quality.rules import fingerprint as rules_fingerprint
+from quality.rules import refusing
+
+
+def fingerprint(source: Source, config: IngestConfig) -> str:
+    """sha256 of all that decides what an ingest of `source` does, but the tables it meets."""
+    rules = [rule for name in ("images", "annotations", "categories") for rule in refusing(name)]
+    digest = hashlib.sha256(repr((source.split, str(source.images), config, rules_fingerprint(rules))).encode())
+    for table in (source.records.images, source.records.annotations, source.records.categories):
+        digest.update(_ipc(table))
+    for name in source.records.images["file_name"].to_pylist():
+        digest.update(repr(None if name is None else _stat(os.path.join(source.images, name))).encode())  # noqa: PTH118 - a Path each is half the time
+    return digest.hexdigest()
+
+
+def _ipc(table: pa.Table) -> pa.Buffer:
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, table.schema) as writer:
+        writer.write_table(table)
+    return sink.getvalue()
+
+
+def _stat(path: str) -> tuple[int, int, int] | None:
+    try:
+        seen = os.stat(path)  # noqa: PTH116 - as above
+    except (OSError, ValueError):
+        return None
+    return seen.st_size, seen.st_mtime_ns, seen.st_ctime_ns
+
+
+def kept(warehouse: Warehouse, source: Source) -> dict[str, int]:
+    """How many of the source's ids each table holds: fewer than before, and someone has removed rows."""
+    found = {}
+    for name, column in (("images", "image_id"), ("annotations", "annotation_id"), ("categories", "category_id")):
+        held = delta.read(warehouse, name, columns=[column], where=pc.field("dataset") == source.dataset)[column]
+        stated = pc.unique(getattr(source.records, name)[column])
+        found[name] = int(pc.sum(pc.is_in(stated, value_set=held.combine_chunks(), skip_nulls=True)).as_py() or 0)
+    return found
+
+
+def source_row(
+    warehouse: Warehouse, source: Source, refused: Mapping[str, pa.Table], fingerprint: str, run: Run
+) -> pa.Table:
+    """The source's row of `sources`; all other tables have been written."""
+    row = {
+        "dataset": run.dataset,
+        "source_uri": str(source.path),
+        "format": source.format,
+        "image_folder": str(source.images),
+        "split": source.split,
+        "num_images": source.records.images.num_rows,
+        "num_annotations": source.records.annotations.num_rows,
+        "num_categories": source.records.categories.num_rows,
+        "kept": list(kept(warehouse, source).items()),
+        "refused": list(by_rule(refused.values()).items()),
+        "info": list(source.records.info.items()),
+        "fingerprint": fingerprint,
+        "ingested_at": run.now,
+        "run_id": run.run_id,
+    }
+    return pa.Table.from_pylist([row], schema=SOURCES.arrow)

@@ -1,0 +1,1 @@
+"""The command line; `lakesight.cli.app` is its entry point."""

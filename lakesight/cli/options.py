@@ -1,0 +1,46 @@
+"""Options that verbs share, and what each verb does first."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from lakesight import config as configuration
+from lakesight import logs
+from lakesight.config import Config
+from lakesight.errors import UserError
+from lakesight.warehouse import Warehouse
+
+Root = Annotated[Path, typer.Option("--root", envvar="LAKESIGHT_ROOT", help="Folder of the tables.")]
+ConfigFile = Annotated[Path | None, typer.Option("--config", help="YAML file; see configs/.")]
+Override = Annotated[list[str] | None, typer.Option("--set", help="section.field=value, over the file.")]
+Dataset = Annotated[str | None, typer.Option("--dataset", help="Data set; may be left out if there is only one.")]
+DEFAULT_ROOT = Path("lakesight-data")
+MODEL_HELP = "name, name@alias, name/version, or a training run id."
+
+
+def start(root: Path, file: Path | None, overrides: list[str] | None) -> Config:
+    """Send logs to the root and read the configuration.
+
+    Raises:
+        ConfigError: see `lakesight.config.load`.
+    """
+    logs.to_file(root)
+    return configuration.load(file, overrides or [])
+
+
+def dataset_name(warehouse: Warehouse, name: str | None) -> str:
+    """The named data set, or the only one.
+
+    Raises:
+        UserError: it does not exist, or none is named and there are several.
+    """
+    from lakesight import delta
+
+    there = sorted(set(delta.read(warehouse, "categories", columns=["dataset"])["dataset"].to_pylist()))
+    expected = f"one of {', '.join(there)}" if there else "a data set that `lakesight ingest` has written"
+    if name is not None and name not in there:
+        raise UserError(f"there is no data set {name!r}", where=str(warehouse.root), expected=expected)
+    if name is None and len(there) != 1:
+        raise UserError("which data set?", where=str(warehouse.root), expected=expected, fix="add --dataset NAME")
+    return name or there[0]

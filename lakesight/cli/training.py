@@ -1,0 +1,85 @@
+"""Samples, training, tuning, the model registry."""
+
+from typing import Annotated
+
+import typer
+
+from lakesight import show
+from lakesight.cli.options import DEFAULT_ROOT, ConfigFile, Dataset, Override, Root, dataset_name, start
+from lakesight.warehouse import open_warehouse
+
+app = typer.Typer()
+
+
+@app.command()
+def build(
+    root: Root = DEFAULT_ROOT, dataset: Dataset = None, config: ConfigFile = None, override: Override = None
+) -> None:
+    """Images + annotations -> samples, incrementally."""
+    from features.build import build as run
+
+    settings = start(root, config, override)
+    show.built(run(open_warehouse(root), settings, dataset=dataset))
+
+
+@app.command()
+def train(
+    root: Root = DEFAULT_ROOT,
+    dataset: Dataset = None,
+    config: ConfigFile = None,
+    override: Override = None,
+    force: Annotated[bool, typer.Option("--force", help="Train again even if an equal run has finished.")] = False,
+) -> None:
+    """Train a detector on the latest version of samples."""
+    from training.fit import train as run
+
+    settings = start(root, config, override)
+    warehouse = open_warehouse(root)
+    show.trained(run(warehouse, settings, dataset=dataset_name(warehouse, dataset), force=force))
+
+
+@app.command()
+def tune(
+    root: Root = DEFAULT_ROOT, dataset: Dataset = None, config: ConfigFile = None, override: Override = None
+) -> None:
+    """Search `tune.space` with Ray Tune (ASHA) -> tune_trials."""
+    from training.tune import tune as run
+
+    settings = start(root, config, override)
+    warehouse = open_warehouse(root)
+    show.tuned(run(warehouse, settings, dataset=dataset_name(warehouse, dataset)))
+
+
+@app.command()
+def register(
+    root: Root = DEFAULT_ROOT,
+    run_id: Annotated[str | None, typer.Option("--run", help="Training run; default: the latest finished.")] = None,
+) -> None:
+    """A training run's model -> the model registry."""
+    from training.register import register as run
+
+    start(root, None, None)
+    show.registered(run(open_warehouse(root), run_id=run_id))
+
+
+@app.command()
+def promote(
+    name: Annotated[str, typer.Argument(help="Registered model.")],
+    version: Annotated[str | None, typer.Option(help="Default: the latest.")] = None,
+    alias: Annotated[str, typer.Option(help="Alias to move.")] = "champion",
+    root: Root = DEFAULT_ROOT,
+) -> None:
+    """Point an alias of a registered model to a version."""
+    from training.register import promote as run
+
+    start(root, None, None)
+    show.promoted(run(open_warehouse(root), name=name, version=version, alias=alias), alias)
+
+
+@app.command("mlflow")
+def mlflow_ui(root: Root = DEFAULT_ROOT, port: Annotated[int, typer.Option(help="On 127.0.0.1.")] = 5000) -> None:
+    """MLflow's web page over the runs, curves and models of a root."""
+    from training.ui import serve
+
+    start(root, None, None)
+    raise typer.Exit(serve(open_warehouse(root), port))
