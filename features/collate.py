@@ -9,8 +9,9 @@ import pyarrow as pa
 import torch
 from ray.data.collate_fn import ArrowBatchCollateFn
 
-from features.decode import DecodeError, decode, resize
+from features.resize import resize
 from features.targets import draw_flips, flip, targets
+from lakesight.decode import DecodeError, decode
 from lakesight.errors import FormatError
 
 

@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from features.decode import Pixels
 from lakesight.boxes import Boxes, xywh_to_cxcywh
+from lakesight.decode import Pixels
 
 
 def targets(annotations: Sequence[Mapping[str, Any]], height: int, width: int) -> tuple[Boxes, NDArray[np.int64]]:

@@ -29,7 +29,7 @@ COLUMNS = ("boxes", "scores", "labels", "category_ids", "category_names", "error
 
 
 def decode(content: bytes) -> Array:
-    """An encoded image -> [H, W, 3] uint8 RGB of the stored image, as `features.decode.decode`."""
+    """An encoded image -> [H, W, 3] uint8 RGB of the stored image, as `lakesight.decode.decode`."""
     try:
         if simplejpeg.is_jpeg(content) and simplejpeg.decode_jpeg_header(content)[2] == "YCbCr":
             return simplejpeg.decode_jpeg(content, "RGB")  # type: ignore[no-any-return]  # no stubs
@@ -45,7 +45,7 @@ def decode(content: bytes) -> Array:
 
 
 def resize(pixels: Array, size: int) -> Array:
-    """[H, W, 3] -> [size, size, 3], as `features.decode.resize`."""
+    """[H, W, 3] -> [size, size, 3], as `features.resize.resize`."""
     if pixels.shape[:2] == (size, size):
         return pixels
     shrinks = max(pixels.shape[:2]) > size

@@ -109,3 +109,25 @@ def test_refusals_say_why(content):
 def test_one_pixel():
     found = inspect(encode(Image.new("RGB", (1, 1))), LIMIT)
     assert (found.sharpness, found.aspect_ratio) == (0.0, 1.0)
+
+
+def test_16_bit_images_that_differ_have_different_pixels():
+    shades = [Image.fromarray(np.full((4, 4), level, dtype=np.uint16)) for level in (1000, 30000, 60000)]
+    found = [inspect(encode(shade), LIMIT) for shade in shades]
+    assert len({facts.pixel_hash for facts in found}) == 3
+    assert [facts.brightness for facts in found] == [3.0, 117.0, 234.0]
+
+
+def test_figures_of_a_large_image_are_close_to_those_of_all_pixels():
+    image = Image.fromarray(np.asarray(noise(800, 1200)) // 3)
+    found = inspect(encode(image), LIMIT)
+    luma = np.asarray(image.convert("L"), dtype=np.float64)
+    laplacian = luma[:-2, 1:-1] + luma[2:, 1:-1] + luma[1:-1, :-2] + luma[1:-1, 2:] - 4 * luma[1:-1, 1:-1]
+    assert found.sharpness == pytest.approx(laplacian.var(), rel=0.02)
+
+
+@pytest.mark.parametrize("subsampling", [0, 1, 2])
+def test_a_jpeg_has_the_pixels_that_pillow_sees(subsampling):
+    content = encode(noise(), "JPEG", quality=80, subsampling=subsampling)
+    again = encode(Image.open(io.BytesIO(content)).convert("RGB"))
+    assert inspect(content, LIMIT).pixel_hash == inspect(again, LIMIT).pixel_hash

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from features.decode import DecodeError, decode, resize
+from features.resize import resize
+from lakesight.decode import DecodeError, decode
 from training import pyfunc
 
 
