@@ -118,7 +118,7 @@ WITH annotated AS (
     IF(conv(left(i.pixel_hash, 8), 16, 10) / 4294967296D < {float(val_fraction)!r}D, 'val', 'train')) AS chosen_split
   FROM built_images i LEFT JOIN annotated n ON i.image_id = n.image_id
 )
-SELECT dataset, image_id, file_name, source_uri, width, height, exif_orientation, annotations,
+SELECT dataset, image_id, file_name, source_uri, sha256, width, height, exif_orientation, annotations,
   size(annotations) AS num_annotations,
   chosen_split AS split, shuffle_key,
   sha2(concat_ws('\\n', sha256, width, height, exif_orientation, chosen_split, to_json(annotations)), 256)

@@ -9,6 +9,7 @@ import pyarrow as pa
 import torch
 from ray.data.collate_fn import ArrowBatchCollateFn
 
+from features.reference import GONE
 from features.resize import resize
 from features.targets import draw_flips, flip, targets
 from lakesight.decode import DecodeError, decode
@@ -61,6 +62,12 @@ class Collate(ArrowBatchCollateFn):
         )
 
     def _example(self, row: Mapping[str, Any]) -> tuple[np.ndarray[Any, Any], dict[str, torch.Tensor]]:
+        if row["content"] is None:
+            raise FormatError(
+                GONE,
+                where=f"samples, image_id={row['image_id']}",
+                fix="put the file back; or ingest and build again, with ingest.content=table to hold bytes",
+            )
         try:
             pixels = decode(row["content"])
         except DecodeError as error:

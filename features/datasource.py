@@ -13,6 +13,7 @@ from ray.data import Datasource, ReadTask
 from ray.data.block import BlockMetadata
 
 from features.plan import Read
+from features.reference import NEEDED, filled
 from lakesight.delta import Unit
 
 SAMPLE_COLUMNS = ("image_id", "content", "width", "height", "annotations")
@@ -54,7 +55,10 @@ def dataset(units: Sequence[Unit], reads: Sequence[Read], columns: Sequence[str]
 
 
 def _read(unit: Unit, read: Read, columns: Sequence[str]) -> Iterator[pa.Table]:
-    table = unit.read(columns).take(read.rows)
+    extra = [name for name in NEEDED if name not in columns] if "content" in columns else []
+    table = unit.read([*columns, *extra]).take(read.rows)
+    if "content" in columns:
+        table = filled(table).drop_columns(extra)
     if "annotations" in columns:
         place = table.schema.get_field_index("annotations")
         table = table.set_column(place, "annotations", _slim(table["annotations"]))

@@ -162,7 +162,7 @@ def _judge(
     records = source.image_records()
     with step(f"Reading {records.num_rows} images"):
         requests = _requests(warehouse, source.dataset, records, held)
-        decoded = read_images(session, requests, folder, config.ingest.max_pixels)
+        decoded = read_images(session, requests, folder, config.ingest)
     tables: dict[str, tuple[pa.Table, pa.Table]] = {}
     with step(f"Checking {source.records.annotations.num_rows} annotations"):
         categories = category_candidates(source.records.categories)

@@ -13,18 +13,19 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from ingestion.parts import with_content
 from ingestion.quarantine import quarantine_rows
 from ingestion.read_images import decoded_bytes, frame
 from ingestion.rows import CATEGORY, Run, labelled, properties, stamped
 from ingestion.seen import source_row
 from ingestion.source import Source
 from lakesight import delta
-from lakesight.merge import Change, append, merge_arrow, update
+from lakesight.merge import Change, merge_arrow, update
 from lakesight.tables import IMAGES
 from lakesight.warehouse import Warehouse
 
 if TYPE_CHECKING:
-    from pyspark.sql import SparkSession
+    from pyspark.sql import DataFrame, SparkSession
 
 # What makes a row a different one. Not `source_uri`: a folder that moved is no reason to write its images again.
 IMAGE = ("sha256", "file_name", "split", "captured_at", "metadata")
@@ -52,6 +53,7 @@ def publish(
     merge = partial(merge_arrow, warehouse)
     where = pc.field("dataset") == source.dataset
     categories = labelled(accepted["categories"], delta.read(warehouse, "categories", columns=CATEGORY, where=where))
+    parts = pc.unique(decoded["part"].drop_null()).to_pylist()
     figures = properties(accepted["images"], decoded)
     images = stamped(accepted["images"], "images", run)
     refusals = quarantine_rows(refused, run, str(source.path))
@@ -61,7 +63,7 @@ def publish(
             "categories", stamped(categories, "categories", run), compare=[*CATEGORY[1:], "label"], keep=KEYPOINT_NAMES
         ),
         "image_properties": merge("image_properties", stamped(figures, "image_properties", run), compare=["sha256"]),
-        "images": _publish_images(spark, warehouse, images, folder, where),
+        "images": _publish_images(spark, warehouse, images, parts, folder, where),
         "annotations": merge(
             "annotations",
             stamped(accepted["annotations"], "annotations", run),
@@ -77,19 +79,30 @@ def publish(
 
 
 def _publish_images(
-    spark: "SparkSession", warehouse: Warehouse, rows: pa.Table, folder: Path, where: pc.Expression
+    spark: "SparkSession",
+    warehouse: Warehouse,
+    rows: pa.Table,
+    parts: Sequence[str],
+    folder: Path,
+    where: pc.Expression,
 ) -> Change:
-    """Compared on the driver, without bytes; Spark joins the bytes to what is new or changed, and writes it."""
+    """Compared on the driver, without bytes. New rows are streamed from the parts; Spark merges what has changed."""
     with warehouse.lock("images"):
         held = delta.read(warehouse, "images", columns=("image_id", *IMAGE), where=where)
         added, changed = _split(rows, held, IMAGE)
         if changed.num_rows:
             again = frame(spark, changed, folder / "changed").selectExpr("*", "'updated' AS kind")
-            update(spark, warehouse, IMAGES, again.join(decoded_bytes(spark, folder), "ordinal", "left"))
+            update(spark, warehouse, IMAGES, again.join(_bytes(spark, parts), "ordinal", "left"))
         if added.num_rows:
-            arrived = frame(spark, added, folder / "added").join(decoded_bytes(spark, folder), "ordinal")
-            append(spark, warehouse, IMAGES, arrived, sort_by="shuffle_key")
+            ordered = added.sort_by("shuffle_key")
+            delta.append(warehouse, "images", with_content(ordered, parts), sort_by="shuffle_key")
     return Change(added=added.num_rows, updated=changed.num_rows)
+
+
+def _bytes(spark: "SparkSession", parts: Sequence[str]) -> "DataFrame":
+    if parts:
+        return decoded_bytes(spark, parts)
+    return spark.createDataFrame([], "ordinal BIGINT, content BINARY")
 
 
 def stale_annotations(warehouse: Warehouse, source: Source, accepted: Mapping[str, pa.Table]) -> pa.Table:

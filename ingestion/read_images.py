@@ -1,11 +1,11 @@
 """Spark glue: read, hash and decode the image files that records name, each file once, in Spark tasks.
 
-A file whose bytes are held already (same sha256) is not decoded and its bytes do not travel.
+A file whose bytes are held already (same sha256) is not decoded. Bytes go to staged parts, not through the JVM.
 """
 
 import dataclasses
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,26 +14,26 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ingestion.images import Facts, Refusal, inspect
-from lakesight.spark import IMAGE_LAYOUT, conf
-from lakesight.tables import BINARY, DOUBLE, INT, LONG, STRING, spark_type
+from ingestion.parts import SCHEMA, PartWriter
+from lakesight.config import IngestConfig
+from lakesight.spark import conf
+from lakesight.tables import DOUBLE, INT, LONG, STRING, spark_type
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
-BATCH_BYTES = 32 * 2**20
-"""Image bytes in one Arrow batch from Python to the JVM."""
 MAX_FILE_BYTES = 2**30
 """Larger files are refused unread: a row is held in memory whole, several times."""
 
 IMAGES_PER_FILE = 500
-"""Requests in one file: the least that a Spark task reads."""
+"""Requests in one file: the least that a Spark task reads. Fewer where there would be fewer files than cores."""
 REQUESTS = pa.schema([("ordinal", LONG), ("source_uri", STRING), ("held_sha256", STRING)])
 """A file to read, and the hash of the bytes that are held under its image_id."""
 _TYPES = {str: STRING, int: INT, float: DOUBLE}
 DECODED = pa.schema(
     [
         ("ordinal", LONG),
-        ("content", BINARY),
+        ("part", STRING),
         ("sha256", STRING),
         ("size_bytes", LONG),
         *[(field.name, _TYPES[field.type]) for field in dataclasses.fields(Facts)],  # type: ignore[index]  # all plain
@@ -41,27 +41,36 @@ DECODED = pa.schema(
         ("undecodable", STRING),
     ]
 )
-"""One row a record: facts and bytes; or bytes only held (sha256 alone); or why not."""
+"""One row a record: facts, and the staged part its bytes are in; or bytes that are held (sha256 alone); or why not."""
 
 
-def read_images(spark: "SparkSession", requests: pa.Table, folder: Path, max_pixels: int) -> pa.Table:
-    """`DECODED` rows for `REQUESTS`, but the bytes: these stay in files, for `decoded_bytes`."""
+def read_images(spark: "SparkSession", requests: pa.Table, folder: Path, config: IngestConfig) -> pa.Table:
+    """`DECODED` rows for `REQUESTS`; the bytes, unless they are only referred to, are in parts under `folder`."""
     files = folder / "requests"
     files.mkdir(parents=True)
-    for start in range(0, max(requests.num_rows, 1), IMAGES_PER_FILE):
-        part = requests.slice(start, IMAGES_PER_FILE).cast(REQUESTS)
+    size = _images_per_file(requests.num_rows, spark)
+    for start in range(0, max(requests.num_rows, 1), size):
+        part = requests.slice(start, size).cast(REQUESTS)
         pq.write_table(part, files / f"part-{start:09d}.parquet")
-    with conf(spark, IMAGE_LAYOUT):
+    parts = str(folder / "content") if config.content == "table" else None
+    work = partial(_read_batches, max_pixels=config.max_pixels, parts=parts)
+    # A task a file: Spark would else put several in one, and leave cores idle.
+    with conf(
+        spark, {"spark.sql.files.openCostInBytes": spark.conf.get("spark.sql.files.maxPartitionBytes") or "128m"}
+    ):
         rows = spark.read.schema(_ddl(REQUESTS)).parquet(str(files))
-        work = partial(_read_batches, max_pixels=max_pixels)
         rows.mapInArrow(work, _ddl(DECODED)).write.parquet(str(folder / "decoded"))
-    return pq.read_table(folder / "decoded", columns=[name for name in DECODED.names if name != "content"])
+    return pq.read_table(folder / "decoded")
 
 
-def decoded_bytes(spark: "SparkSession", folder: Path) -> "DataFrame":
-    """(ordinal, content) of what `read_images` decoded."""
-    rows = spark.read.schema(_ddl(DECODED)).parquet(str(folder / "decoded"))
-    return rows.where("content IS NOT NULL").select("ordinal", "content")
+def _images_per_file(num_images: int, spark: "SparkSession") -> int:
+    cores = int(spark.conf.get("spark.sql.shuffle.partitions") or 2)
+    return min(IMAGES_PER_FILE, max(-(-num_images // (2 * cores)), 1))
+
+
+def decoded_bytes(spark: "SparkSession", parts: Sequence[str]) -> "DataFrame":
+    """(ordinal, content) of staged parts."""
+    return spark.read.schema(_ddl(SCHEMA)).parquet(*parts)
 
 
 def frame(spark: "SparkSession", rows: pa.Table, folder: Path) -> "DataFrame":
@@ -76,28 +85,28 @@ def _ddl(schema: pa.Schema) -> str:
     return ", ".join(f"`{field.name}` {spark_type(field.type)}" for field in schema)
 
 
-def _read_batches(batches: Iterator[pa.RecordBatch], max_pixels: int) -> Iterator[pa.RecordBatch]:
-    """[ordinal, source_uri, held_sha256] -> `DECODED`, in batches of bounded size."""
+def _read_batches(batches: Iterator[pa.RecordBatch], max_pixels: int, parts: str | None) -> Iterator[pa.RecordBatch]:
+    """`REQUESTS` -> `DECODED`; bytes go into a part of the folder `parts`, if there is one."""
     from PIL import Image
 
     # Pillow has a limit of its own, for sizes that only show while decoding; it raises at twice this.
     Image.MAX_IMAGE_PIXELS = max(Image.MAX_IMAGE_PIXELS or 0, max_pixels // 2)
-    pending: list[dict[str, Any]] = []
-    size = 0
-    for batch in batches:
-        for record in batch.to_pylist():
-            row = read_one(record["source_uri"], record["held_sha256"], max_pixels)
-            pending.append({"ordinal": record["ordinal"], **row})
-            size += len(row.get("content") or b"")
-            if size > BATCH_BYTES:
-                yield pa.RecordBatch.from_pylist(pending, schema=DECODED)
-                pending, size = [], 0
-    if pending:
-        yield pa.RecordBatch.from_pylist(pending, schema=DECODED)
+    rows: list[dict[str, Any]] = []
+    with PartWriter(Path(parts or ".")) as part:
+        for batch in batches:
+            for record in batch.to_pylist():
+                row = read_one(record["source_uri"], record["held_sha256"], max_pixels)
+                content = row.pop("content", None)
+                if parts and content is not None:
+                    part.add(record["ordinal"], content)
+                    row["part"] = str(part.path)
+                rows.append({"ordinal": record["ordinal"], **row})
+    # Only now: a row must not name a part that is not whole.
+    yield pa.RecordBatch.from_pylist(rows, schema=DECODED)
 
 
 def read_one(source_uri: str, held_sha256: str | None, max_pixels: int) -> dict[str, Any]:
-    """A `DECODED` row, but its ordinal."""
+    """A `DECODED` row with `content`, but without ordinal and part."""
     path = Path(source_uri)
     try:
         if not path.is_file():  # reading a pipe would wait for ever

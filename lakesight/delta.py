@@ -1,6 +1,6 @@
 """Delta without a JVM (delta-rs): create tables, read them, plan a pinned snapshot, commit exactly once."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -189,6 +189,24 @@ def commit(
                 handle, data, mode="overwrite", predicate=replacing, writer_properties=layout, commit_properties=once
             )
     return True
+
+
+def append(warehouse: Warehouse, name: str, tables: Iterable[pa.Table], *, sort_by: str) -> None:
+    """Append rows as they come, never all in memory; each row group is sorted. The caller holds the table's lock."""
+    table = TABLES[name]
+    reader = pa.RecordBatchReader.from_batches(table.arrow, _row_groups(tables, table.arrow, sort_by))
+    write_deltalake(warehouse.path(name), reader, mode="append", writer_properties=_writer_properties(table))
+
+
+def _row_groups(tables: Iterable[pa.Table], schema: pa.Schema, sort_by: str) -> Iterator[pa.RecordBatch]:
+    """Sorted batches of the rows of a row group; the last has the rest."""
+    waiting = schema.empty_table()
+    for more in tables:
+        waiting = pa.concat_tables([waiting, more.select(schema.names).cast(schema)])
+        while waiting.num_rows >= ROWS_PER_GROUP:
+            yield from waiting.slice(0, ROWS_PER_GROUP).sort_by(sort_by).combine_chunks().to_batches()
+            waiting = waiting.slice(ROWS_PER_GROUP)
+    yield from waiting.sort_by(sort_by).combine_chunks().to_batches()
 
 
 def last_txn(warehouse: Warehouse, name: str, app_id: str) -> int:

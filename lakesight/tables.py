@@ -279,6 +279,7 @@ SAMPLES = Table(
         IMAGE_ID,
         Column("file_name", STRING, "as in `images`"),
         Column("source_uri", STRING, "as in `images`"),
+        Column("sha256", STRING, "as in `images`"),
         Column("content", BINARY, "the file's bytes; NULL: held by reference, at `source_uri`"),
         Column("width", INT, "stored pixels"),
         Column("height", INT, "stored pixels"),

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
+from features.reference import GONE
 from serving.rows import nest
 
 
@@ -22,11 +23,13 @@ class Scorer:
 
     def __call__(self, batch: pa.Table) -> pa.Table:
         """(image_id, content) -> (image_id, detections, status, error, latency_ms), row by row."""
-        images = pd.DataFrame({"image": batch["content"].to_pylist()})
+        contents = batch["content"].to_pylist()
+        images = pd.DataFrame({"image": [content or b"" for content in contents]})
         started = time.perf_counter()
         found = pd.DataFrame(self._model.predict(images))
         latency_ms = (time.perf_counter() - started) * 1000 / len(images)
-        errors = [_text(error) for error in found.get("error", [None] * len(images))]
+        said = found.get("error", [None] * len(images))
+        errors = [GONE if content is None else _text(error) for content, error in zip(contents, said, strict=True)]
         return pa.table(
             {
                 "image_id": batch["image_id"],

@@ -39,7 +39,7 @@ def images(*files, held=()):
     rows = [{"image_id": i, "source_uri": u, "sha256": f"bytes of {p}", "pixel_hash": p} for i, u, p in held]
     table = image_candidates(
         pa.Table.from_pylist(records, schema=RECORDS),
-        pa.Table.from_pylist(decoded, schema=DECODED).drop_columns("content"),
+        pa.Table.from_pylist(decoded, schema=DECODED),
         pa.Table.from_pylist(rows, schema=HELD),
     )
     return list(zip(table["id_taken"].to_pylist(), table["duplicate_of"].to_pylist(), strict=True))
@@ -86,7 +86,7 @@ def test_held_bytes_bring_their_facts():
     decoded = pa.Table.from_pylist([{"ordinal": 0, "sha256": "s", "size_bytes": 9}], schema=DECODED)
     facts = {"pixel_hash": "p", "format": "PNG", "mode": "L", "width": 3, "height": 2, "exif_orientation": 1}
     held = pa.Table.from_pylist([{"image_id": 1, "source_uri": "a", "sha256": "s", **facts}], schema=HELD)
-    (row,) = image_candidates(records, decoded.drop_columns("content"), held).to_pylist()
+    (row,) = image_candidates(records, decoded, held).to_pylist()
     assert {name: row[name] for name in FACTS} == facts
     assert row["refused_by"] is None
 

@@ -1,0 +1,70 @@
+"""Images held by reference: ingest keeps no bytes, what needs them reads the files and notices when these changed."""
+
+import pytest
+
+from features import datasource
+from features.build import build
+from features.plan import in_order
+from features.reference import GONE
+from features.snapshot import read_splits
+from ingestion.load import ingest_coco
+from lakesight import delta, shapes
+from lakesight.config import Config, IngestConfig
+from lakesight.errors import FormatError
+
+REFERENCE = Config(ingest=IngestConfig(content="reference"))
+
+
+@pytest.fixture
+def folder(warehouse, spark, tmp_path):
+    """Six images, ingested by reference and built."""
+    path = shapes.write_coco(tmp_path / "s", split="train", num_images=6, seed=1)
+    named = {"images": path.parent / "train", "annotations": path, "dataset": "d", "split": "train"}
+    assert ingest_coco(warehouse.root, REFERENCE, **named).changes["images"].added == 6
+    build(warehouse, REFERENCE)
+    return path.parent / "train"
+
+
+def read(warehouse):
+    (split,) = read_splits(warehouse, "d", ["train"])
+    reads = in_order(split.rows)
+    units = split.units
+    return [
+        row
+        for read in reads
+        for table in datasource._read(units[read.unit], read, datasource.SAMPLE_COLUMNS)
+        for row in table.to_pylist()
+    ]
+
+
+def test_bytes_are_read_from_the_files(warehouse, folder):
+    for table in ("images", "samples"):
+        rows = delta.read(warehouse, table).to_pylist()
+        assert [row["content"] for row in rows] == [None] * 6
+        assert all(len(row["sha256"]) == 64 and row["width"] == 96 for row in rows)
+    names = {row["image_id"]: row["file_name"] for row in delta.read(warehouse, "samples").to_pylist()}
+    for row in read(warehouse):
+        assert row["content"] == (folder / names[row["image_id"]]).read_bytes()
+        assert set(row) == {*datasource.SAMPLE_COLUMNS, "epoch"}
+
+
+def test_again_changes_nothing(warehouse, folder):
+    before = delta.versions(warehouse, "images", "samples")
+    named = {"images": folder, "annotations": folder.parent / "instances_train.json", "dataset": "d", "split": "train"}
+    ingest_coco(warehouse.root, REFERENCE, **named, force=True)
+    build(warehouse, REFERENCE)
+    assert delta.versions(warehouse, "images", "samples") == before
+
+
+def test_a_file_that_changed_or_went_is_not_taken_for_the_image(warehouse, folder):
+    from features.collate import Collate
+
+    one, two, *_ = sorted(folder.iterdir())
+    one.write_bytes(two.read_bytes())
+    two.unlink()
+    rows = read(warehouse)
+    assert sorted(row["image_id"] for row in rows if row["content"] is None) == [1, 2]
+    import pyarrow as pa
+
+    with pytest.raises(FormatError, match=GONE):
+        Collate(96)(pa.Table.from_pylist([row for row in rows if row["content"] is None]))
