@@ -30,7 +30,10 @@ IMAGE_LAYOUT = {
     "parquet.enable.dictionary#content": "false",
     "spark.sql.parquet.compression.codec": "uncompressed",
 }
-"""Session conf for writes of tables with image bytes: Delta ignores these as write options."""
+"""Session conf for writes of tables with image bytes: Delta ignores these as write options.
+
+Table properties would do it too, but delta-rs refuses a table that has them.
+"""
 
 
 MALLOC = {"MALLOC_MMAP_THRESHOLD_": str(32 * 2**20), "MALLOC_TRIM_THRESHOLD_": str(256 * 2**20)}

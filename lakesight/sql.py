@@ -18,11 +18,12 @@ import pyarrow as pa
 from rich.table import Table as Grid
 
 from lakesight.errors import TableError, UserError
+from lakesight.spark import IMAGE_LAYOUT, conf
 from lakesight.tables import TABLES
 from lakesight.warehouse import Warehouse
 
 if TYPE_CHECKING:
-    from pyspark.sql import SparkSession
+    from pyspark.sql import DataFrame, SparkSession
 
 VIEWS = Path(__file__).parents[1] / "dashboards" / "views"
 MAX_ROWS_SHOWN = 40
@@ -45,12 +46,28 @@ def query(warehouse: Warehouse, spark: "SparkSession", text: str) -> pa.Table:
 
     register(warehouse, spark, text)
     try:
-        result: pa.Table = spark.sql(text).toArrow()
+        with conf(spark, _layout(text)):
+            result = _collect(spark.sql(text))
     except ParseException as error:
         raise UserError("this is not SQL that Spark understands", where=_first_line(error)) from error
     except AnalysisException as error:
         raise _explain(error) from error
     return result
+
+
+def _collect(frame: "DataFrame") -> pa.Table:
+    try:
+        result: pa.Table = frame.toArrow()
+    except pa.ArrowInvalid:  # what OPTIMIZE and the like return has nested NOT NULL, which Spark's own cast refuses
+        return pa.Table.from_pylist([row.asDict(recursive=True) for row in frame.collect()])
+    return result
+
+
+def _layout(text: str) -> dict[str, str]:
+    """OPTIMIZE writes files anew: those of image bytes must keep their layout."""
+    words = text.lower().split()
+    wide = any(name in re.findall(r"\w+", text) for name, table in TABLES.items() if table.bytes_column)
+    return IMAGE_LAYOUT if words[:1] == ["optimize"] and wide else {}
 
 
 def register(warehouse: Warehouse, spark: "SparkSession", text: str) -> None:

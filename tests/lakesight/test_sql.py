@@ -4,6 +4,7 @@ import json
 from datetime import UTC, datetime
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from lakesight import delta, sql
@@ -84,3 +85,19 @@ def test_one_name_twice_is_refused_in_json():
 @pytest.mark.parametrize("view", sorted(sql.views()))
 def test_views_run_on_empty_tables(warehouse, spark, view):
     assert sql.query(warehouse, spark, f"SELECT * FROM {view}").num_rows == 0
+
+
+def test_optimize_keeps_the_layout_of_images(warehouse, spark):
+    path = str(warehouse.path("images"))
+    for turn in range(3):
+        rows = spark.range(turn * 150, turn * 150 + 150)
+        columns = ["'d' AS dataset", "id AS image_id", "unhex(repeat(hex(id), 50)) AS content", "'r' AS run_id"]
+        rows.selectExpr(*columns).coalesce(1).write.format("delta").mode("append").save(path)
+    sql.query(warehouse, spark, "OPTIMIZE images")
+    units = delta.plan(warehouse, "images").units
+    assert [unit.num_rows for unit in units] == [100, 100, 100, 100, 50]
+    footer = pq.read_metadata(units[0].path)
+    content = footer.schema.names.index("content")
+    column = footer.row_group(0).column(content)
+    assert (column.compression, column.is_stats_set) == ("UNCOMPRESSED", False)
+    assert "RLE_DICTIONARY" not in column.encodings

@@ -1,0 +1,77 @@
+"""Windows of a JSON file: every record once, wherever the cuts fall."""
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ingestion.formats.windows import members
+from lakesight.errors import FormatError
+
+VALUES = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text('a},{[]\\"ü ', max_size=8),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text("ab}{,", max_size=3), inner, max_size=3),
+    max_leaves=8,
+)
+RECORDS = st.lists(st.dictionaries(st.text("ab},", max_size=3), VALUES, max_size=4), max_size=12)
+
+
+def read(text, window):
+    found = {}
+    for key, part in members(text.encode(), {"images", "annotations"}, "here", window):
+        value = json.loads(part)
+        found[key] = (
+            found.get(key, []) + value if key in {"images", "annotations"} and isinstance(value, list) else value
+        )
+    return found
+
+
+@given(RECORDS, RECORDS, VALUES, st.integers(1, 80), st.sampled_from([None, 1]), st.booleans())
+def test_all_records_whatever_the_window(images, annotations, info, window, indent, ascii):
+    data = {"info": info, "images": images, "x": 1, "annotations": annotations}
+    assert read(json.dumps(data, indent=indent, ensure_ascii=ascii), window) == data
+
+
+def test_windows_are_bounded():
+    text = json.dumps({"annotations": [{"id": i, "name": "n" * 50} for i in range(1000)]})
+    parts = [part for _, part in members(text.encode(), {"annotations"}, "here", 4000)]
+    assert len(parts) > 15
+    assert max(map(len, parts)) < 4100
+
+
+@pytest.mark.parametrize("window", [10, 60, 10_000])
+def test_constants_that_json_has_not_are_strings(window):
+    text = '{"info": NaN, "images": [{"id": 1}, {"id": NaN, "s": "say NaN"}, {"id": -Infinity}], "annotations": []}'
+    assert read(text, window) == {
+        "info": "NaN",
+        "images": [{"id": 1}, {"id": "NaN", "s": "say NaN"}, {"id": "-Infinity"}],
+        "annotations": [],
+    }
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "[]",
+        "{",
+        '{"a"',
+        '{"images": [',
+        '{"images": [{"id": 1}',
+        '{"images": [{"id": 1}}',
+        '{"images": [{"id" 1}, {}]}',
+        "{'images': []}",
+    ],
+)
+def test_what_is_no_json_is_refused(text):
+    with pytest.raises(FormatError, match="not JSON"):
+        read(text, 8)
+
+
+def test_a_byte_order_mark_is_skipped():
+    assert dict(members(b'\xef\xbb\xbf {"a": 1} ', (), "here")) == {"a": b"1"}
