@@ -14,7 +14,7 @@ from ingestion.records import IMAGE_RECORDS
 def image_row(file_name: str, **columns: object) -> dict[str, Any]:
     """A row of `IMAGE_RECORDS`."""
     record = msgspec.json.encode({"file_name": file_name}).decode()
-    return {"image_id": image_id(file_name), "file_name": file_name, "record": record, **columns}
+    return {"image_id": image_id(file_name), "file_name": file_name, "metadata": {}, "record": record, **columns}
 
 
 def refused_row(file_name: str | None, because: str) -> dict[str, Any]:

@@ -25,6 +25,6 @@ def with_ids(named: pa.Table, known: Mapping[str, int], further: Iterable[str] =
     annotations = named.drop_columns("category_name")
     annotations = annotations.set_column(annotations.schema.get_field_index("category_id"), "category_id", column)
     rows: list[dict[str, object]] = [
-        {"category_id": ids[name], "name": name} for name in sorted(names, key=ids.__getitem__)
+        {"category_id": ids[name], "name": name, "attributes": {}} for name in sorted(names, key=ids.__getitem__)
     ]
     return annotations, records_table(CATEGORY_RECORDS, rows)

@@ -39,7 +39,8 @@ def read_folders(known: Mapping[str, int], *, images: Path, dataset: str, split:
         raise FormatError("there is no image in a folder of a class", where=str(images), expected=EXPECTED, fix=fix)
     _refuse_annotated(images)
     has_splits = _has_splits(files)
-    rows, labels = [], []
+    rows: list[dict[str, Any]] = []
+    labels: list[dict[str, Any]] = []
     for name in files.names:
         of_split, of_class = _place(name, has_splits)
         if of_class is None:
@@ -78,6 +79,7 @@ def _label(name: str, of_class: str, ordinal: int) -> dict[str, Any]:
         "annotation_id": annotation_id(name, 0),
         "image_id": image_id(name),
         "category_name": of_class,
+        "attributes": {},
         "image_level": True,
         "ordinal": ordinal,
     }

@@ -46,7 +46,9 @@ def read_yolo(*, data: Path, dataset: str) -> Source:
     images, annotations = read_all(partial(read_files, str(yolo.root), yolo.kpt_shape), tasks)
     strays = _strays(yolo, {task.labels for task in tasks})
     rows = [refused_row(None, f"{name}: there is no image for these labels") for name in strays]
-    categories = records_table(CATEGORY_RECORDS, [{"category_id": i, "name": name} for i, name in yolo.names.items()])
+    categories = records_table(
+        CATEGORY_RECORDS, [{"category_id": i, "name": name, "attributes": {}} for i, name in yolo.names.items()]
+    )
     records = Records(with_rows(images, rows, files.refused), annotations, categories)
     require_any_file(records, yolo.root)
     return Source(

@@ -75,6 +75,7 @@ def _object(file: LabelFile, place: int, line: str, kpt_shape: KptShape | None) 
         "segmentation": found.segmentation,
         "keypoints": found.keypoints,
         "num_keypoints": None if found.keypoints is None else sum(flag > 0 for flag in found.keypoints[2::3]),
+        "attributes": {},
         "normalised": True,
         "record": record,
     }
