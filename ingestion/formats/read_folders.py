@@ -14,14 +14,13 @@ from ingestion.formats.files import Files, find, require_folder
 from ingestion.formats.image_rows import image_row, refused_row, with_rows
 from ingestion.formats.looks_like import advice
 from ingestion.formats.named import NAMED, with_ids
+from ingestion.formats.split_names import KNOWN, split_name
 from ingestion.identity import annotation_id, image_id
 from ingestion.records import IMAGE_RECORDS, Records, records_table
 from ingestion.source import Source, require_names
 from lakesight.errors import FormatError
 
 EXPECTED = "images as DIR/class/*.jpg or DIR/split/class/*.jpg"
-SPLITS = {"train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val"}
-SPLITS |= {"test": "test", "testing": "test"}
 
 
 def read_folders(known: Mapping[str, int], *, images: Path, dataset: str, split: str | None) -> Source:
@@ -64,13 +63,13 @@ def _refuse_annotated(images: Path) -> None:
 
 def _has_splits(files: Files) -> bool:
     parts = [name.split("/") for name in files.names]
-    return all(len(place) != 2 and (len(place) == 1 or place[0].lower() in SPLITS) for place in parts)
+    return all(len(place) != 2 and (len(place) == 1 or place[0].lower() in KNOWN) for place in parts)
 
 
 def _place(name: str, has_splits: bool) -> tuple[str | None, str | None]:
     """(split, class) of an image."""
     parts = name.split("/")
-    split = SPLITS[parts.pop(0).lower()] if has_splits and len(parts) > 1 else None
+    split = split_name(parts.pop(0)) if has_splits and len(parts) > 1 else None
     return split, parts[0] if len(parts) > 1 else None
 
 

@@ -93,3 +93,24 @@ def ingest_folders(
 
     read = partial(read_folders, images=images, dataset=dataset, split=split)
     show.ingested(ingest(root, start(root, config, override), dataset, read, force=force))
+
+
+@app.command("datumaro")
+def ingest_datumaro(
+    format_: Annotated[
+        str, typer.Option("--format", help="cvat, label_me, open_images, kitti, mot_seq, vott_csv, ...")
+    ],
+    folder: Annotated[Path, typer.Option(help="Folder of the data set.")],
+    dataset: Dataset,
+    split: Split = None,
+    force: Force = False,
+    root: Root = DEFAULT_ROOT,
+    config: ConfigFile = None,
+    override: Override = None,
+) -> None:
+    """Any format that datumaro reads -> images, annotations, categories; once before: `lakesight setup datumaro`."""
+    from ingestion.formats.read_datumaro import read_datumaro
+    from ingestion.load import ingest
+
+    read = partial(read_datumaro, folder=folder, format_=format_, dataset=dataset, split=split)
+    show.ingested(ingest(root, start(root, config, override), dataset, read, force=force))
