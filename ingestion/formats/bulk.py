@@ -1,7 +1,7 @@
 """Many small annotation files -> two Arrow tables of records, in processes where there are many (no engine).
 
-A file costs some 0.1 ms, so that a hundred thousand of them are read before a Spark session would have started; and
-a second run over unchanged files must do without one.
+A file costs 0.2 ms of CPU (8 objects each; 20,000 files: 3.9 s in one process, 0.7 s of this one with others); and
+a second run over unchanged files must do without a Spark session.
 """
 
 import os
@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from lakesight.tables import LONG
 
-MANY = 5_000
+MANY = 10_000
 """From so many files on processes pay: starting them costs about a second."""
 CHUNK = 500
 
