@@ -49,8 +49,8 @@ def set_up(name: str) -> Path:
     half_made = folder.with_name(f".{folder.name}.{os.getpid()}")
     try:
         with step(f"Setting up {name}"):
-            _run(sys.executable, "-m", "venv", str(half_made))
-            _run(str(half_made / "bin/python"), "-m", "pip", "install", "--quiet", *REQUIREMENTS[name])
+            _must(sys.executable, "-m", "venv", str(half_made))
+            _must(str(half_made / "bin/python"), "-m", "pip", "install", "--quiet", *REQUIREMENTS[name])
             half_made.rename(folder)  # last: what was interrupted is never taken for whole
     finally:
         shutil.rmtree(half_made, ignore_errors=True)
@@ -64,10 +64,15 @@ def folder_of(name: str) -> Path:
     return cache / "lakesight" / f"{name}-{hashlib.sha256(content.encode()).hexdigest()[:12]}"
 
 
-def _run(*command: str) -> None:
+def run(*command: str) -> "subprocess.CompletedProcess[str]":
+    """Run a command of such an environment to its end, whatever its exit code; output as text."""
     # What points Python at our environment must not point the other one at it.
     clean = {key: value for key, value in os.environ.items() if key not in ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV")}
-    done = subprocess.run(command, env=clean, capture_output=True, text=True, check=False)
+    return subprocess.run(command, env=clean, capture_output=True, text=True, check=False)
+
+
+def _must(*command: str) -> None:
+    done = run(*command)
     if done.returncode:
         raise SetupError(
             f"the environment cannot be made: {(done.stderr or done.stdout).strip()[-1000:]}",

@@ -7,7 +7,8 @@ from ingestion.formats.files import IMAGE_SUFFIXES
 
 LOOKED_AT = 2_000
 """Entries of the folder that are looked at."""
-HEAD = 4_096
+HEAD = 2**16
+"""Bytes of a file that are looked at."""
 
 
 def advice(folder: Path, command: str) -> str:
@@ -19,19 +20,18 @@ def advice(folder: Path, command: str) -> str:
 
 
 def _guess(folder: Path) -> tuple[str, str, str]:
+    """(verb, name, options) of what the folder looks to hold, or blanks."""
     files = [path for pattern in ("*", "*/*", "*/*/*") for path in islice(_glob(folder, pattern), LOOKED_AT)]
     if any(path.suffix == ".json" and _is_coco(path) for path in files):
         return "coco", "COCO", "--images DIR --annotations FILE"
-    roots = {_root(path) for path in islice((p for p in files if p.suffix.lower() == ".xml"), 20)}
+    roots = {_root(path) for path in islice((path for path in files if path.suffix.lower() == ".xml"), 20)}
     if "annotation" in roots:
         return "voc", "Pascal VOC", f"--folder {folder}"
     if "annotations" in roots:
         return "datumaro", "CVAT", f"--format cvat --folder {folder}"
-    if any(path.suffix in (".yaml", ".yml") for path in files) or any(
-        "labels" in p.parts for p in files if p.suffix == ".txt"
-    ):
+    if any(_is_data_yaml(path) for path in files) or any(_is_labels(path) for path in files):
         return "yolo", "YOLO", "--data data.yaml"
-    nested = [path for path in files if path.suffix.lower() in IMAGE_SUFFIXES and path.parent != folder]
+    nested = any(path.suffix.lower() in IMAGE_SUFFIXES and path.parent != folder for path in files)
     return ("folders", "image folders per class", f"--images {folder}") if nested else ("", "", "")
 
 
@@ -44,9 +44,20 @@ def _glob(folder: Path, pattern: str) -> "list[Path]":
 
 def _is_coco(path: Path) -> bool:
     head = _head(path)
-    return head.lstrip()[:1] == "{" and any(
-        f'"{key}"' in head for key in ("images", "annotations", "categories", "info", "licenses")
+    return head.lstrip()[:1] == "{" and ('"images"' in head or '"annotations"' in head)
+
+
+def _is_data_yaml(path: Path) -> bool:
+    lines = _head(path).splitlines() if path.suffix in (".yaml", ".yml") else []
+    return any(line.startswith("names:") for line in lines) and any(
+        line.startswith(("train:", "val:")) for line in lines
     )
+
+
+def _is_labels(path: Path) -> bool:
+    """Whether it is a text file in a folder `labels` that begins with numbers."""
+    words = _head(path).split("\n", 1)[0].split() if path.suffix == ".txt" and "labels" in path.parts else []
+    return len(words) >= 5 and all(word.replace(".", "", 1).isdigit() for word in words[:5])
 
 
 def _root(path: Path) -> str:

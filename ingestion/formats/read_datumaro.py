@@ -5,7 +5,6 @@
 
 import json
 import os
-import subprocess
 import tempfile
 from collections import Counter
 from collections.abc import Mapping
@@ -22,7 +21,7 @@ from ingestion.formats.split_names import split_name
 from ingestion.identity import annotation_id, category_ids, image_id
 from ingestion.records import Records
 from ingestion.source import Source, require_any_file, require_names
-from lakesight.environments import python_of
+from lakesight.environments import python_of, run
 from lakesight.errors import FormatError, UserError
 from lakesight.tables import BOOL, STRING
 
@@ -70,11 +69,9 @@ def read_datumaro(known: Mapping[str, int], *, folder: Path, format_: str, datas
 
 def _convert(root: Path, format_: str) -> dict[str, Any]:
     python = python_of("datumaro")
-    clean = {key: value for key, value in os.environ.items() if key not in ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV")}
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder, "coco.json")
-        command = [str(python), "-W", "ignore", datumaro_to_coco.__file__, format_, str(root), str(out)]
-        done = subprocess.run(command, env=clean, capture_output=True, text=True, check=False)
+        done = run(str(python), "-W", "ignore", datumaro_to_coco.__file__, format_, str(root), str(out))
         if done.returncode:
             said = (done.stderr.strip().splitlines() or [f"it ended with code {done.returncode}"])[-1]
             raise FormatError(said, where=str(root), expected=f"a data set in format {format_}", fix="check --format")

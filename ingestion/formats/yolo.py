@@ -12,6 +12,8 @@ import msgspec
 from ingestion.formats.broken import Broken
 
 KptShape = tuple[int, int]
+ROUNDING = 1e-6
+"""Writers print six digits, so that a sum of two may end beyond the edge by one in the last."""
 VISIBLE = 2
 """COCO's flag of a point that is labelled and seen; 0 is one that is not labelled."""
 
@@ -64,7 +66,7 @@ def _number(word: str) -> float:
 
 def _inside(values: list[float]) -> None:
     for value in values:
-        if not 0 <= value <= 1:
+        if not -ROUNDING <= value <= 1 + ROUNDING:
             raise Broken(f"{value:g} is not in 0..1: coordinates are fractions of the image's width and height")
 
 

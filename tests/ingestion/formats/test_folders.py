@@ -68,6 +68,7 @@ def test_what_is_no_image_is_passed_over(folder, tmp_path):
     root = folder("cat/a.jpg", "loose.jpg")
     for name in (".DS_Store", "cat/Thumbs.db", "cat/._a.jpg", "cat/notes.txt"):
         (root / name).touch()
+    (root / "classes.json").write_text('{"cat": 0}')  # no annotations
     (tmp_path / "out").mkdir()
     (root / "cat/link").symlink_to(tmp_path / "out")
     (root / "cat/out.jpg").symlink_to(tmp_path / "out.jpg")
@@ -79,7 +80,7 @@ def test_what_is_no_image_is_passed_over(folder, tmp_path):
         "cat/link: it is a link out of the folder",
         "cat/out.jpg: it is a link out of the folder",
     }
-    assert "4 files" in source.notes[0]
+    assert "5 files" in source.notes[0]
     assert "2 hidden" in source.notes[0]
 
 
@@ -89,7 +90,8 @@ def test_what_is_no_image_is_passed_over(folder, tmp_path):
         pytest.param({}, "no image in a folder", id="empty"),
         pytest.param({"a.jpg": ""}, "no image in a folder", id="flat"),
         pytest.param({"JPEGImages/a.jpg": "", "Annotations/a.xml": "<annotation>"}, "ingest voc", id="VOC"),
-        pytest.param({"images/a.jpg": "", "labels/a.txt": "0 1 1 1 1"}, "ingest yolo", id="YOLO"),
+        pytest.param({"images/a.jpg": "", "labels/a.txt": "0 .5 1 1 1"}, "ingest yolo", id="YOLO labels"),
+        pytest.param({"x/a.jpg": "", "data.yaml": "train: x\nnames: [a]"}, "ingest yolo", id="YOLO"),
         pytest.param({"train/a.jpg": "", "instances.json": '{"images": []}'}, "ingest coco", id="COCO"),
         pytest.param({"images/a.jpg": "", "a.xml": "<annotations>"}, "--format cvat", id="CVAT"),
     ],

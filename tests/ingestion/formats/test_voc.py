@@ -275,7 +275,7 @@ def test_corners_at_zero_are_told(folder):
         pytest.param(lambda root: root.mkdir(), UserError, "No such file", id="empty"),
         pytest.param(lambda root: (root / "Annotations").mkdir(parents=True), UserError, "No such file", id="no images"),
         pytest.param(lambda root: [(root / d).mkdir(parents=True) for d in ("Annotations", "JPEGImages")], FormatError, "no XML", id="no XML"),
-        pytest.param(lambda root: [(root / d).mkdir(parents=True) for d in ("images", "labels")] + [(root / "data.yaml").write_text("names: [a]")], UserError, "ingest yolo --data", id="YOLO"),
+        pytest.param(lambda root: [(root / d).mkdir(parents=True) for d in ("images", "labels")] + [(root / "data.yaml").write_text("train: images\nnames: [a]")], UserError, "ingest yolo --data", id="YOLO"),
         pytest.param(lambda root: [root.mkdir(), (root / "x.json").write_text('{"images": []}')], UserError, "ingest coco", id="COCO"),
     ],
 )  # fmt: skip

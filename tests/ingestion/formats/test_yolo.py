@@ -242,11 +242,12 @@ def test_another_format_is_named(tmp_path):
 
 
 def test_what_lands(folder, warehouse, spark):
+    odd = "images/val/b 'é\n.jpg"
     labels = {
         "labels/train/a.txt": "0 0.5 0.5 0.2 0.4\n1 0.1 0.1 0.5 0.1 0.5 0.6\n7 0.5 0.5 0.1 0.1\n0 0.5 0.5 0 0.1\n1 1 0.5 0.9 0.1\n",
         "labels/val/broken.txt": "0 0.5 0.5 0.2 0.4\n",
     }
-    root = folder(BOTH, labels)
+    root = folder(["images/train/a.jpg", odd], labels)
     (root / "images/val/broken.jpg").write_bytes(b"no image")
 
     def run():
@@ -260,6 +261,8 @@ def test_what_lands(folder, warehouse, spark):
         "annotation_box_positive": 1,
         "annotation_box_inside": 1,
     }
+    images = delta.read(warehouse, "images", columns=["file_name", "split"]).to_pylist()
+    assert {row["file_name"]: row["split"] for row in images} == {"images/train/a.jpg": "train", odd: "val"}
     held = delta.read(warehouse, "annotations").sort_by("category_id").to_pylist()
     assert [row["bbox"] for row in held] == [pytest.approx([16, 9, 8, 12]), pytest.approx([4, 3, 16, 15])]
     assert [row["area"] for row in held] == pytest.approx([96, 120])
