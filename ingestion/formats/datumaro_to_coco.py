@@ -2,7 +2,7 @@
 
 `python datumaro_to_coco.py FORMAT FOLDER OUT.json`. Nothing of Lakesight is imported here. Beyond COCO's keys, an image
 has `subset`, `path` (absolute; none where its pixels are in an archive or a video) and `labels` (indices of classes of
-the whole image), and the file has `dropped` (annotations of other kinds, by kind) and `broken` (what cannot be read).
+the whole image), and the file has `dropped` (annotations of other kinds, by kind).
 Boxes come out with two decimals, as datumaro writes them. Exit code 2: the input is wrong, with one line on stderr.
 """
 
@@ -10,6 +10,7 @@ import json
 import sys
 import tempfile
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,14 +24,13 @@ def main(format_: str, folder: str, out: str) -> None:
     formats = sorted(name for name in datumaro.Environment().importers if not name.startswith("_"))
     if format_ not in formats:
         _refuse(f"datumaro has no format {format_!r}; it has {', '.join(formats)}")
-    broken: list[str] = []
     try:
-        dataset = datumaro.Dataset.import_from(folder, format_, error_policy=_policy(broken))
+        dataset = datumaro.Dataset.import_from(folder, format_)
         items = list(dataset)
         coco = _coco(datumaro, dataset.categories(), items)
     except Exception as error:  # its readers raise every kind there is, and each means: not such a folder
-        cause = f" ({error.__cause__})" if error.__cause__ else ""
-        _refuse(f"datumaro cannot read it as {format_}: {type(error).__name__}: {error}{cause}")
+        causes = " <- ".join(f"{type(one).__name__}: {one}" for one in _causes(error))
+        _refuse(f"datumaro cannot read it as {format_}: {causes}")
     by_id = {image["id"]: image for image in coco["images"]}
     _mend_crowds(coco, items)
     dropped: Counter[str] = Counter()
@@ -44,7 +44,7 @@ def main(format_: str, folder: str, out: str) -> None:
             "labels": [a.label for a in labels if a.attributes.get("score") != 0],
         }
         dropped.update(type(a).__name__ for a in item.annotations if type(a).__name__ not in KEPT)
-    Path(out).write_text(json.dumps({**coco, "dropped": dropped, "broken": broken}))
+    Path(out).write_text(json.dumps({**coco, "dropped": dropped}))
 
 
 def _coco(datumaro: Any, categories: Any, items: list[Any]) -> dict[str, Any]:
@@ -75,16 +75,10 @@ def _is_crowd(annotation: Any) -> bool:
     return bool(annotation.attributes.get("is_crowd"))
 
 
-def _policy(broken: list[str]) -> Any:
-    from datumaro.components.contexts.importer import ImportErrorPolicy
-
-    class Collect(ImportErrorPolicy):  # type: ignore[misc]  # datumaro is not in this environment
-        def _handle_item_error(self, error: Exception) -> None:
-            broken.append(f"{error}: {error.__cause__}")
-
-        _handle_annotation_error = _handle_item_error
-
-    return Collect()
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
 
 
 def _refuse(message: str) -> None:

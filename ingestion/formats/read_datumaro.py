@@ -58,7 +58,7 @@ def read_datumaro(known: Mapping[str, int], *, folder: Path, format_: str, datas
     levels = pa.array([a.get("bbox") is None for a in renamed["annotations"]], BOOL)
     images = _column(records.images, "split", splits)
     boxes = _column(records.annotations, "image_level", levels)
-    rows = [refused_row(None, why) for why in (*refused, *coco["broken"])]
+    rows = [refused_row(None, why) for why in refused]
     found = Records(with_rows(images, rows, {}), boxes, records.categories)
     require_any_file(found, root)
     return Source(
@@ -74,7 +74,12 @@ def _convert(root: Path, format_: str) -> dict[str, Any]:
         done = run(str(python), "-W", "ignore", datumaro_to_coco.__file__, format_, str(root), str(out))
         if done.returncode:
             said = (done.stderr.strip().splitlines() or [f"it ended with code {done.returncode}"])[-1]
-            raise FormatError(said, where=str(root), expected=f"a data set in format {format_}", fix="check --format")
+            raise FormatError(
+                said,
+                where=str(root),
+                expected=f"a data set in format {format_}",
+                fix="check --format, or mend what it names",
+            )
         coco: dict[str, Any] = json.loads(out.read_bytes())
     return coco
 

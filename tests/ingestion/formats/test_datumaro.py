@@ -77,6 +77,16 @@ def test_what_datumaro_refuses_is_a_message(datumaro, data, tmp_path):
         read(tmp_path / "cvat", "cvat")
 
 
+@pytest.mark.realdata
+def test_the_reason_for_a_record_that_datumaro_cannot_read_is_told(datumaro, data, tmp_path):
+    folder = shutil.copytree(data / ASSETS / "yolo_dataset/strict", tmp_path / "darknet", copy_function=shutil.copyfile)
+    assert read(folder, "yolo").records.annotations.num_rows == 2
+    with (folder / "obj_train_data/1.txt").open("a") as file:
+        file.write("\n1 0.5 0.5 wide 0.1\n")
+    with pytest.raises(FormatError, match="width from 'wide'"):
+        read(folder, "yolo")
+
+
 @pytest.mark.parametrize(("format_", "message"), [("coco", "ingest coco"), ("voc", "ingest voc"), ("cifar", "pickle")])
 def test_formats_that_are_not_for_it(tmp_path, format_, message):
     with pytest.raises(UserError) as caught:
