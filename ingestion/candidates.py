@@ -16,6 +16,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from ingestion.normalised import to_pixels
 from lakesight.tables import LONG
 
 FACTS = ("pixel_hash", "format", "mode", "width", "height", "exif_orientation")
@@ -56,7 +57,8 @@ def image_candidates(records: pa.Table, decoded: pa.Table, held: pa.Table) -> pa
 def annotation_candidates(records: pa.Table, images: pa.Table, categories: pa.Table, held: pa.Table) -> pa.Table:
     """`ANNOTATION_RECORDS` + `id_taken`, `image_known`, `category_known`, `image_width`, `image_height`.
 
-    `images` and `categories` are what was accepted of the same file; `held` has columns `HELD_ANNOTATION`.
+    Boxes come out in pixels. `images` and `categories` are what was accepted of the same file; `held` has columns
+    `HELD_ANNOTATION`.
     """
     image = look_up(records["image_id"], images, "image_id")
     category = look_up(records["category_id"], categories, "category_id")
@@ -71,7 +73,7 @@ def annotation_candidates(records: pa.Table, images: pa.Table, categories: pa.Ta
         "image_width": image["width"],
         "image_height": image["height"],
     }
-    return _with(records, columns)
+    return to_pixels(_with(records, columns))
 
 
 def look_up(keys: pa.ChunkedArray, table: pa.Table, column: str) -> pa.Table:

@@ -48,6 +48,8 @@ class IngestReport:
     run_id: str
     changes: dict[str, Change]
     quarantined: dict[str, int]
+    notes: tuple[str, ...] = ()
+    """What the reader passed over or chose."""
 
 
 Read = Callable[[Mapping[str, int]], Source]
@@ -108,7 +110,7 @@ def _ingest(warehouse: Warehouse, config: Config, source: Source, seen: str) -> 
         decoded, accepted, refused = _judge(session, warehouse, config, source, folder)
         with step("Writing tables"):
             changes = publish(session, warehouse, source, accepted, refused, decoded, folder, run_id, seen)
-    return IngestReport(source.dataset, run_id, changes, by_rule(refused.values()))
+    return IngestReport(source.dataset, run_id, changes, by_rule(refused.values()), source.notes)
 
 
 def _unchanged(warehouse: Warehouse, source: Source, seen: str) -> IngestReport | None:
@@ -118,7 +120,7 @@ def _unchanged(warehouse: Warehouse, source: Source, seen: str) -> IngestReport 
     if not same or dict(same[0]["kept"]) != kept(warehouse, source):
         return None
     changes = {name: Change() for name in ("categories", "image_properties", "images", "annotations", "quarantine")}
-    return IngestReport(source.dataset, same[0]["run_id"], changes, dict(same[0]["refused"]))
+    return IngestReport(source.dataset, same[0]["run_id"], changes, dict(same[0]["refused"]), source.notes)
 
 
 def _category_ids(warehouse: Warehouse, dataset: str) -> dict[str, int]:

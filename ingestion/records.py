@@ -38,10 +38,14 @@ ANNOTATION_RECORDS = pa.schema(
         ("num_keypoints", INT),
         ("attributes", TEXTS),
         ("image_level", BOOL),
+        ("normalised", BOOL),
         *_RECORD,
     ]
 )
-"""`image_level`: it is about the whole image and has no box - a class, a caption; NULL counts as false."""
+"""`image_level`: it is about the whole image and has no box - a class, a caption; NULL counts as false.
+
+`normalised`: box, area, segmentation and keypoints are in fractions of the image's size; NULL: in pixels.
+"""
 CATEGORY_RECORDS = pa.schema(
     [
         ("category_id", LONG),

@@ -31,6 +31,8 @@ class Source:
     records: Records
     replaces: bool = False
     """Whether the files state all annotations of their images, so that those they no longer have are removed."""
+    notes: tuple[str, ...] = ()
+    """What to tell the user: files passed over, choices made."""
 
     def image_records(self) -> pa.Table:
         """`IMAGE_RECORDS` with the further columns of `images` that need no decoding."""

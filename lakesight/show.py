@@ -26,6 +26,8 @@ def ingested(report: "IngestReport") -> None:
     for name, change in report.changes.items():
         grid.add_row(name, f"{change.added:,}", f"{change.updated:,}", f"{change.removed:,}")
     _print(grid)
+    for note in report.notes:
+        _print(f"note: {note}", markup=False)
     if report.quarantined:
         reasons = ", ".join(f"{rule} {count:,}" for rule, count in report.quarantined.items())
         _print(f'refused: {reasons}\n  see `lakesight sql "SELECT * FROM quarantine_reasons"`')

@@ -76,7 +76,7 @@ def _parsed(table: str, name: str) -> Rule:
         column="record",
         predicate=f"refused_by <> '{name}'",
         severity="error",
-        message="the record's keys or types are not COCO's",
+        message="the record is not as its format says",
         fix="correct the record in the annotation file and ingest it again",
         observed="refused_because",
     )

@@ -10,7 +10,7 @@ import sys
 import typer
 from rich.console import Console
 
-from lakesight.cli import explore, ingest, quality, scoring, training
+from lakesight.cli import explore, ingest, quality, scoring, setup, training
 from lakesight.errors import UserError
 
 app = typer.Typer(
@@ -20,7 +20,7 @@ app = typer.Typer(
     add_completion=False,
 )
 app.add_typer(ingest.app, name="ingest")
-for verbs in (quality, training, scoring, explore):
+for verbs in (quality, training, scoring, explore, setup):
     app.add_typer(verbs.app)
 
 

@@ -1,5 +1,6 @@
 """Files -> tables: `lakesight ingest FORMAT`."""
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -7,6 +8,10 @@ import typer
 
 from lakesight import show
 from lakesight.cli.options import DEFAULT_ROOT, ConfigFile, Override, Root, start
+
+Dataset = Annotated[str, typer.Option(help="Name the data set goes by in all tables.")]
+Force = Annotated[bool, typer.Option("--force", help="Read every file, even if nothing has changed.")]
+Split = Annotated[str | None, typer.Option(help="Split of the images that the files give none.")]
 
 app = typer.Typer(help="Files -> images, annotations, categories.", no_args_is_help=True)
 
@@ -28,3 +33,84 @@ def ingest_coco(
     settings = start(root, config, override)
     report = run(root, settings, images=images, annotations=annotations, dataset=dataset, split=split, force=force)
     show.ingested(report)
+
+
+@app.command("voc")
+def ingest_voc(
+    folder: Annotated[Path, typer.Option(help="Folder with Annotations, JPEGImages, ImageSets.")],
+    dataset: Dataset,
+    annotations: Annotated[Path | None, typer.Option(help="Folder of the XML files, if another.")] = None,
+    images: Annotated[Path | None, typer.Option(help="Folder of the images, if another.")] = None,
+    split_file: Annotated[list[Path] | None, typer.Option(help="Instead of ImageSets/Main; SPLIT.txt each.")] = None,
+    split: Split = None,
+    first_pixel: Annotated[int, typer.Option(min=0, max=1, help="0: corners count from 0, not from 1.")] = 1,
+    force: Force = False,
+    root: Root = DEFAULT_ROOT,
+    config: ConfigFile = None,
+    override: Override = None,
+) -> None:
+    """Pascal VOC XML -> images, annotations, categories."""
+    from ingestion.formats.read_voc import read_voc
+    from ingestion.load import ingest
+
+    read = partial(
+        read_voc, folder=folder, annotations=annotations, images=images, split_files=split_file or (),
+        dataset=dataset, split=split, first_pixel=0 if first_pixel == 0 else 1,
+    )  # fmt: skip
+    show.ingested(ingest(root, start(root, config, override), dataset, read, force=force))
+
+
+@app.command("yolo")
+def ingest_yolo(
+    data: Annotated[Path, typer.Option(help="data.yaml: path, train, val, test, names.")],
+    dataset: Dataset,
+    force: Force = False,
+    root: Root = DEFAULT_ROOT,
+    config: ConfigFile = None,
+    override: Override = None,
+) -> None:
+    """YOLO boxes, polygons or keypoints -> images, annotations, categories."""
+    from ingestion.formats.read_yolo import read_yolo
+    from ingestion.load import ingest
+
+    settings = start(root, config, override)
+    show.ingested(ingest(root, settings, dataset, lambda _: read_yolo(data=data, dataset=dataset), force=force))
+
+
+@app.command("folders")
+def ingest_folders(
+    images: Annotated[Path, typer.Option(help="Folder with a folder of images per class, or per split and class.")],
+    dataset: Dataset,
+    split: Split = None,
+    force: Force = False,
+    root: Root = DEFAULT_ROOT,
+    config: ConfigFile = None,
+    override: Override = None,
+) -> None:
+    """Image folders per class -> images, annotations of whole images, categories."""
+    from ingestion.formats.read_folders import read_folders
+    from ingestion.load import ingest
+
+    read = partial(read_folders, images=images, dataset=dataset, split=split)
+    show.ingested(ingest(root, start(root, config, override), dataset, read, force=force))
+
+
+@app.command("datumaro")
+def ingest_datumaro(
+    format_: Annotated[
+        str, typer.Option("--format", help="cvat, label_me, open_images, kitti, mot_seq, vott_csv, ...")
+    ],
+    folder: Annotated[Path, typer.Option(help="Folder of the data set.")],
+    dataset: Dataset,
+    split: Split = None,
+    force: Force = False,
+    root: Root = DEFAULT_ROOT,
+    config: ConfigFile = None,
+    override: Override = None,
+) -> None:
+    """Any format that datumaro reads -> images, annotations, categories; once before: `lakesight setup datumaro`."""
+    from ingestion.formats.read_datumaro import read_datumaro
+    from ingestion.load import ingest
+
+    read = partial(read_datumaro, folder=folder, format_=format_, dataset=dataset, split=split)
+    show.ingested(ingest(root, start(root, config, override), dataset, read, force=force))

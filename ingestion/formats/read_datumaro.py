@@ -1,0 +1,141 @@
+"""Any format that datumaro reads -> `Source`: `lakesight ingest datumaro` (datumaro glue, in a process of its own).
+
+`datumaro_to_coco.py` makes one COCO file of it; here its records get ids that do not depend on which others there are.
+"""
+
+import json
+import os
+import tempfile
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from ingestion.formats import datumaro_to_coco
+from ingestion.formats.coco import parse
+from ingestion.formats.files import require_folder
+from ingestion.formats.image_rows import refused_row, with_rows
+from ingestion.formats.split_names import split_name
+from ingestion.identity import annotation_id, category_ids, image_id
+from ingestion.records import Records
+from ingestion.source import Source, require_any_file, require_names
+from lakesight.environments import python_of, run
+from lakesight.errors import FormatError, UserError
+from lakesight.tables import BOOL, STRING
+
+OURS = {"coco": "coco", "coco_instances": "coco", "voc": "voc", "voc_detection": "voc"}
+OURS |= {"imagenet": "folders", "imagenet_with_subset_dirs": "folders", "yolo_ultralytics": "yolo"}
+UNSAFE = ("cifar", "brats_numpy")
+"""Formats of pickles: to read them is to run what is in them."""
+NO_CLASS = "object"
+"""Category of boxes that have none, as WIDER Face's."""
+
+
+def read_datumaro(known: Mapping[str, int], *, folder: Path, format_: str, dataset: str, split: str | None) -> Source:
+    """Read and validate.
+
+    Raises:
+        UserError: the folder cannot be read, or the format has a command of its own or is refused.
+        SetupError: datumaro is not set up.
+        FormatError: datumaro cannot read the folder as `format_`, or there is no image in it.
+    """
+    require_names(dataset, split)
+    require_folder(folder, f"a data set in format {format_}", "check --folder")
+    if format_ in OURS:
+        raise UserError(f"{format_} is read without datumaro", fix=f"use `lakesight ingest {OURS[format_]}`")
+    if format_ in UNSAFE:
+        raise UserError(f"{format_} is a format of pickles, which can run code", fix="export the data as COCO")
+    root = folder.resolve()
+    coco = _convert(root, format_)
+    if not coco["images"]:
+        raise FormatError("there is no image", where=str(folder), expected=f"a data set in format {format_}")
+    places, refused = _places(coco["images"], root)
+    renamed = _renamed(coco, places, known)
+    records = parse(json.dumps(renamed).encode(), str(folder))
+    splits = pa.array([split_name(image["subset"]) for image in coco["images"] if image["id"] in places], STRING)
+    levels = pa.array([a.get("bbox") is None for a in renamed["annotations"]], BOOL)
+    images = _column(records.images, "split", splits)
+    boxes = _column(records.annotations, "image_level", levels)
+    rows = [refused_row(None, why) for why in refused]
+    found = Records(with_rows(images, rows, {}), boxes, records.categories)
+    require_any_file(found, root)
+    return Source(
+        path=root, format=format_, images=root, dataset=dataset, split=split, records=found, replaces=True,
+        notes=_notes(coco["dropped"]),
+    )  # fmt: skip
+
+
+def _convert(root: Path, format_: str) -> dict[str, Any]:
+    python = python_of("datumaro")
+    with tempfile.TemporaryDirectory() as folder:
+        out = Path(folder, "coco.json")
+        done = run(str(python), "-W", "ignore", datumaro_to_coco.__file__, format_, str(root), str(out))
+        if done.returncode:
+            said = (done.stderr.strip().splitlines() or [f"it ended with code {done.returncode}"])[-1]
+            raise FormatError(
+                said,
+                where=str(root),
+                expected=f"a data set in format {format_}",
+                fix="check --format, or mend what it names",
+            )
+        coco: dict[str, Any] = json.loads(out.read_bytes())
+    return coco
+
+
+def _places(images: list[dict[str, Any]], root: Path) -> tuple[dict[int, str], list[str]]:
+    """(datumaro's image id -> path inside the folder, what is refused)."""
+    places: dict[int, str] = {}
+    refused = []
+    for image in images:
+        path = image["path"] and Path(os.path.realpath(image["path"]))
+        if not path:
+            refused.append(f"{image['file_name']}: its pixels are in no file of their own; unpack the archive or video")
+        elif not path.is_relative_to(root):
+            refused.append(f"{image['file_name']}: {path} is out of the folder")
+        else:
+            places[image["id"]] = path.relative_to(root).as_posix()
+    return places, refused
+
+
+def _renamed(coco: dict[str, Any], places: Mapping[int, str], known: Mapping[str, int]) -> dict[str, Any]:
+    """COCO with ids of ours; what belongs to images without a place is left out with them."""
+    names = {category["id"]: category["name"] for category in coco["categories"]} | {0: NO_CLASS}
+    classes = list(names)  # datumaro counts labels from 0, and categories from 1 in the same order
+    labels = [
+        {"image_id": image["id"], "category_id": classes[label]}
+        for image in coco["images"]
+        for label in image["labels"]
+    ]
+    stated = [a for a in [*coco["annotations"], *labels] if a["image_id"] in places]
+    used = {category["name"] for category in coco["categories"]} | {names[a["category_id"]] for a in stated}
+    ids = category_ids(used, known)
+    counts: Counter[int] = Counter()
+    annotations = []
+    for a in stated:
+        counts[a["image_id"]] += 1
+        name = places[a["image_id"]]
+        keys = {key: value for key, value in a.items() if key != "attributes" and value != []}
+        own = {"id": annotation_id(name, counts[a["image_id"]]), "image_id": image_id(name)}
+        annotations.append({**a.get("attributes", {}), **keys, **own, "category_id": ids[names[a["category_id"]]]})
+    images = [
+        {"id": image_id(places[i["id"]]), "file_name": places[i["id"]], "width": i["width"], "height": i["height"]}
+        for i in coco["images"]
+        if i["id"] in places
+    ]
+    return {
+        "images": images,
+        "annotations": annotations,
+        "categories": [{"id": ids[name], "name": name} for name in sorted(used, key=ids.__getitem__)],
+    }
+
+
+def _column(records: pa.Table, name: str, values: pa.Array) -> pa.Table:
+    """A column set from values in the order of the file, which is not the records' where some were refused."""
+    return records.set_column(records.schema.get_field_index(name), name, values.take(records["ordinal"]))
+
+
+def _notes(dropped: Mapping[str, int]) -> tuple[str, ...]:
+    counts = ", ".join(f"{count:,} {kind}" for kind, count in sorted(dropped.items()))
+    return (f"annotations that are no boxes, masks or classes were left out: {counts}",) * bool(counts)

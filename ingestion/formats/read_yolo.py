@@ -1,0 +1,119 @@
+"""A YOLO data set -> `Source`: `lakesight ingest yolo` (no engine).
+
+The labels of `images/train/a.jpg` are in `labels/train/a.txt` (the last `images` of the path), or beside the image
+where no folder is called `images`. An image without that file has nothing on it.
+"""
+
+import os
+from collections.abc import Iterable
+from functools import partial
+from pathlib import Path
+
+from ingestion.formats.bulk import read_all
+from ingestion.formats.files import Files, find, stem
+from ingestion.formats.image_rows import refused_row, with_rows
+from ingestion.formats.looks_like import advice
+from ingestion.formats.yolo_records import LabelFile, read_files
+from ingestion.formats.yolo_yaml import YoloData, read_yaml
+from ingestion.records import CATEGORY_RECORDS, Records, records_table
+from ingestion.source import Source, require_any_file, require_names
+from lakesight.errors import FormatError, UserError
+
+NO_LABELS = {"classes.txt", "README.txt", "README.dataset.txt", "README.roboflow.txt"}
+"""Text that labelling tools put beside the labels."""
+
+
+def read_yolo(*, data: Path, dataset: str) -> Source:
+    """Read and validate; class indices of data.yaml are the category ids, its splits the images'.
+
+    Raises:
+        UserError: data.yaml cannot be read, or a path in it leads nowhere.
+        FormatError: it is not as expected, or there is no image.
+    """
+    require_names(dataset, None)
+    yolo = read_yaml(data)
+    files, notes = Files(), []
+    splits: dict[str, str] = {}
+    for split, places in yolo.places.items():
+        names = [name for place in places for name in _images(place, yolo.root, files)]
+        twice = [name for name in names if splits.setdefault(name, split) != split]
+        if twice:
+            notes.append(f"{len(twice):,} images of {split} are in {splits[twice[0]]} as well, and count for that")
+    if not splits and not files.refused:
+        fix = advice(data.parent, "yolo") or "check `path`, `train`, `val` and `test`"
+        raise FormatError("there is no image", where=str(data), expected="images in the folders it names", fix=fix)
+    tasks = [LabelFile(name, labels_of(name), split) for name, split in splits.items()]
+    images, annotations = read_all(partial(read_files, str(yolo.root), yolo.kpt_shape), tasks)
+    strays = _strays(yolo, {task.labels for task in tasks})
+    rows = [refused_row(None, f"{name}: there is no image for these labels") for name in strays]
+    categories = records_table(
+        CATEGORY_RECORDS, [{"category_id": i, "name": name, "attributes": {}} for i, name in yolo.names.items()]
+    )
+    records = Records(with_rows(images, rows, files.refused), annotations, categories)
+    require_any_file(records, yolo.root)
+    return Source(
+        path=data.resolve(), format="yolo", images=yolo.root, dataset=dataset, split=None, records=records,
+        replaces=True, notes=(*notes, *files.note(yolo.root, "images")),
+    )  # fmt: skip
+
+
+def labels_of(image: str) -> str:
+    """The label file of an image, both POSIX paths inside the data set's folder."""
+    return f"{stem(_in_labels(image) or image)}.txt"
+
+
+def _in_labels(path: str) -> str | None:
+    """The path with its last folder `images` called `labels`; None if there is none."""
+    parts = path.split("/")
+    places = [place for place, part in enumerate(parts) if part == "images"]
+    return "/".join([*parts[: places[-1]], "labels", *parts[places[-1] + 1 :]]) if places else None
+
+
+def _images(place: Path, root: Path, files: Files) -> Iterable[str]:
+    """Images of a folder or a .txt list, relative to `root`; what is passed over or refused goes to `files`."""
+    if place.is_file():
+        return _listed(place, root, files)
+    inside = place.relative_to(root).as_posix()
+    prefix = "" if inside == "." else f"{inside}/"
+    found = find(place)
+    if _in_labels(inside) is None:
+        found.skipped.pop(".txt", None)  # labels, beside the images
+    files.skipped.update(found.skipped)
+    files.refused.update({f"{prefix}{name}": why for name, why in found.refused.items()})
+    return [f"{prefix}{name}" for name in found.names]
+
+
+def _listed(place: Path, root: Path, files: Files) -> Iterable[str]:
+    try:
+        lines = place.read_text(encoding="utf-8-sig").split("\n")
+    except UnicodeDecodeError as error:
+        expected = "an image a line"
+        raise FormatError(
+            "the list of images is not UTF-8", where=str(place), expected=expected, fix="convert it"
+        ) from error
+    except OSError as error:
+        raise UserError(f"the list of images cannot be read: {error.strerror}", where=str(place)) from error
+    names = []
+    for line in filter(None, (line.strip() for line in lines)):
+        if "\0" in line:
+            files.refused[line] = "the name has a NUL in it"
+            continue
+        # Darknet's lists count from the data set's folder, Ultralytics' from their own.
+        candidates = [os.path.normpath(root / line), os.path.normpath(place.parent / line)]
+        path = next(filter(os.path.exists, candidates), candidates[0])
+        name = os.path.relpath(path, root)
+        if not os.path.realpath(path).startswith(f"{root}/"):
+            files.refused[name] = "it leads out of the data set's folder"
+        else:
+            names.append(Path(name).as_posix())
+    return list(dict.fromkeys(names))
+
+
+def _strays(yolo: YoloData, used: set[str]) -> list[str]:
+    """Label files in label folders that belong to no image."""
+    found: set[str] = set()
+    for place in {place for places in yolo.places.values() for place in places if place.is_dir()}:
+        labels = _in_labels(place.relative_to(yolo.root).as_posix())
+        if labels is not None and (yolo.root / labels).is_dir():
+            found |= {f"{labels}/{name}" for name in find(yolo.root / labels, frozenset({".txt"})).names}
+    return sorted(name for name in found - used if name.rsplit("/", 1)[-1] not in NO_LABELS)

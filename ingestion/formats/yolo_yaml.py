@@ -1,0 +1,122 @@
+"""data.yaml of a YOLO data set (no engine): where its images are, what its classes are called."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from ingestion.formats.looks_like import advice
+from ingestion.formats.yolo import KptShape
+from lakesight.errors import FormatError, UserError
+
+SPLITS = ("train", "val", "test")
+EXPECTED = (
+    "YAML with `names`, and `train`, `val` or `test`: a folder of images, a .txt list of images, or a list of these"
+)
+
+
+@dataclass(frozen=True)
+class YoloData:
+    """What data.yaml says; `places` are folders and .txt files inside `root`, by split."""
+
+    root: Path
+    places: dict[str, list[Path]]
+    names: dict[int, str]
+    kpt_shape: KptShape | None
+
+
+def read_yaml(file: Path) -> YoloData:
+    """Read and validate.
+
+    Relative paths count from `path`, and `path` from the folder of the file - where that leads nowhere, they count
+    from that folder itself, as files are moved after they are written.
+
+    Raises:
+        UserError: it cannot be read, or a path in it leads nowhere or out of `path`.
+        FormatError: it is no YAML, or not as expected.
+    """
+    stated = _load(file)
+    root = (file.parent / str(stated.get("path") or ".")).resolve()
+    if not root.is_dir():
+        root = file.parent.resolve()
+    places = {split: _places(stated[split], split, root, file) for split in SPLITS if stated.get(split)}
+    if not places:
+        raise _wrong(file, "it names no `train`, `val` or `test`")
+    return YoloData(root, places, _names(stated, file), _kpt_shape(stated, file))
+
+
+def _load(file: Path) -> dict[str, Any]:
+    try:
+        stated = yaml.safe_load(file.read_bytes())
+    except OSError as error:
+        what = f"data.yaml cannot be read: {error.strerror}"
+        fix = advice(file if file.is_dir() else file.parent, "yolo") or "check --data"
+        raise UserError(what, where=str(file), expected=EXPECTED, fix=fix) from error
+    except (
+        yaml.YAMLError,
+        ValueError,
+        RecursionError,
+    ) as error:  # ValueError: a date that is none, bytes that are no text
+        raise _wrong(file, f"it is not YAML: {error}"[:300]) from error
+    if not isinstance(stated, dict):
+        raise _wrong(file, "it is no mapping")
+    return stated
+
+
+def _places(value: object, split: str, root: Path, file: Path) -> list[Path]:
+    entries: list[Any] = value if isinstance(value, list) else [value]
+    if not all(isinstance(entry, str) and entry and "\0" not in entry for entry in entries):
+        raise _wrong(file, f"`{split}` is neither a path nor a list of paths")
+    found = []
+    for entry in entries:
+        place = (root / entry).resolve()
+        if not place.exists() and entry.startswith("../"):  # Roboflow writes ../train/images for train/images
+            place = (root / entry.removeprefix("../")).resolve()
+        if not place.exists():
+            raise UserError(
+                f"`{split}` leads nowhere",
+                where=f"{file}: {entry}",
+                expected=f"a folder or .txt file in {root}",
+                fix="correct the path, or `path`, which it counts from",
+            )
+        if not place.is_relative_to(root):
+            raise UserError(
+                f"`{split}` leads out of the data set's folder",
+                where=f"{file}: {entry}",
+                expected=f"a path in {root}",
+                fix="set `path` to a folder that holds all images",
+            )
+        found.append(place)
+    return found
+
+
+def _names(stated: Mapping[str, Any], file: Path) -> dict[int, str]:
+    names, count = stated.get("names"), stated.get("nc")
+    if names is None and isinstance(count, int) and 0 < count < 100_000:
+        return {index: f"class_{index}" for index in range(count)}
+    named = dict(enumerate(names)) if isinstance(names, list) else names
+    if not isinstance(named, dict) or not named:
+        raise _wrong(file, "`names` is neither a list nor a mapping of class names")
+    for index, name in named.items():
+        if not isinstance(index, int) or index < 0 or not isinstance(name, str | int | float) or not str(name).strip():
+            raise _wrong(file, f"`names` has {index!r}: {name!r}, which is no class index and name")
+    if isinstance(count, int) and count != len(named):
+        raise _wrong(file, f"`nc` is {count}, but `names` has {len(named)} classes")
+    return {index: str(name) for index, name in sorted(named.items())}
+
+
+def _kpt_shape(stated: Mapping[str, Any], file: Path) -> KptShape | None:
+    match stated.get("kpt_shape"):
+        case None:
+            return None
+        case [int(count), int(width)] if count > 0 and width in (2, 3):
+            return count, width
+        case other:
+            raise _wrong(file, f"`kpt_shape` is {other!r}, not [number of points, 2 or 3]")
+
+
+def _wrong(file: Path, what: str) -> FormatError:
+    fix = advice(file.parent, "yolo") or "check --data"
+    return FormatError(f"this is no YOLO data.yaml: {what}", where=str(file), expected=EXPECTED, fix=fix)

@@ -1,0 +1,111 @@
+"""The long tail through datumaro, in the environment that `lakesight setup datumaro` makes."""
+
+import shutil
+
+import pytest
+
+from ingestion.formats.read_datumaro import read_datumaro
+from ingestion.identity import image_id
+from ingestion.load import ingest
+from lakesight import delta, environments
+from lakesight.config import Config
+from lakesight.errors import FormatError, SetupError, UserError
+
+ASSETS = "converters/datumaro/tests/assets"
+
+
+@pytest.fixture(scope="module")
+def datumaro():
+    """Its environment, made from the package index where it is not there yet."""
+    return environments.set_up("datumaro")
+
+
+def read(folder, format_, known=None):
+    return read_datumaro(known or {}, folder=folder, format_=format_, dataset="d", split=None)
+
+
+@pytest.mark.realdata
+@pytest.mark.parametrize(
+    ("format_", "name", "images", "boxes", "levels", "classes"),
+    [
+        ("cvat", "cvat_dataset/for_images/export_project", 6, 6, 0, {"label1", "label2"}),
+        ("label_me", "labelme_dataset", 1, 4, 0, {"window", "license plate", "o1", "q1", "b1", "m1", "hg"}),
+        ("open_images", "open_images_dataset/v6", 4, 2, 3, {"/m/0", "/m/1", "/m/2", "/m/3"}),
+        ("kitti", "kitti_dataset/kitti_detection", 2, 5, 0, {"Truck", "Van"}),
+        ("vott_csv", "vott_csv_dataset/dataset", 4, 5, 0, {"helmet", "person"}),
+        ("vott_json", "vott_json_dataset/dataset", 3, 5, 0, {"animal", "dog", "person", "object"}),
+        ("wider_face", "widerface_dataset", 3, 6, 3, {"Parade", "Handshaking", "object"}),
+    ],
+)
+def test_formats(datumaro, data, format_, name, images, boxes, levels, classes):
+    source = read(data / ASSETS / name, format_)
+    rows = source.records.annotations.to_pylist()
+    files = source.records.images["file_name"].to_pylist()
+    assert len(files) == len(set(files)) == images
+    assert all((source.images / file).is_file() for file in files)
+    assert sorted(row["image_level"] for row in rows) == [False] * boxes + [True] * levels
+    assert all(row["iscrowd"] == 0 for row in rows)
+    assert len({row["annotation_id"] for row in rows}) == len(rows)
+    assert set(source.records.categories["name"].to_pylist()) == classes
+
+
+@pytest.mark.realdata
+def test_images_of_one_name_in_three_subsets_land(datumaro, data, warehouse, spark):
+    folder = data / ASSETS / "cvat_dataset/for_images/export_project"
+
+    def run():
+        return ingest(warehouse.root, Config(), "d", lambda known: read(folder, "cvat", known))
+
+    report = run()
+    # The fixture's pictures are all alike: one of each size stays.
+    assert report.quarantined == {"image_unique": 4, "annotation_image_known": 4}
+    names = delta.read(warehouse, "images", columns=["file_name", "image_id"]).to_pylist()
+    assert all(row["image_id"] == image_id(row["file_name"]) for row in names)
+    assert any("Points" in note for note in report.notes)
+    assert not any(change.added for change in run().changes.values())
+
+
+@pytest.mark.realdata
+def test_what_datumaro_refuses_is_a_message(datumaro, data, tmp_path):
+    with pytest.raises(FormatError, match="has no format 'nope'"):
+        read(data / ASSETS, "nope")
+    with pytest.raises(FormatError, match="cannot read it as mot_seq"):
+        read(data / ASSETS / "labelme_dataset", "mot_seq")
+    shutil.copytree(data / ASSETS / "cvat_dataset/for_images/export_task", tmp_path / "cvat")
+    (tmp_path / "cvat/train.xml").write_text("<annotations><")
+    with pytest.raises(FormatError, match="cvat"):
+        read(tmp_path / "cvat", "cvat")
+
+
+@pytest.mark.realdata
+def test_the_reason_for_a_record_that_datumaro_cannot_read_is_told(datumaro, data, tmp_path):
+    folder = shutil.copytree(data / ASSETS / "yolo_dataset/strict", tmp_path / "darknet", copy_function=shutil.copyfile)
+    assert read(folder, "yolo").records.annotations.num_rows == 2
+    with (folder / "obj_train_data/1.txt").open("a") as file:
+        file.write("\n1 0.5 0.5 wide 0.1\n")
+    with pytest.raises(FormatError, match="width from 'wide'"):
+        read(folder, "yolo")
+
+
+@pytest.mark.parametrize(("format_", "message"), [("coco", "ingest coco"), ("voc", "ingest voc"), ("cifar", "pickle")])
+def test_formats_that_are_not_for_it(tmp_path, format_, message):
+    with pytest.raises(UserError) as caught:
+        read(tmp_path, format_)
+    assert message in str(caught.value)
+
+
+def test_without_its_environment(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    with pytest.raises(SetupError, match="lakesight setup datumaro"):
+        read(tmp_path, "cvat")
+    with pytest.raises(UserError, match="no environment 'nope'"):
+        environments.set_up("nope")
+
+
+def test_an_environment_that_cannot_be_filled_is_not_there(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    with pytest.raises(SetupError, match="datumaro"):
+        environments.set_up("datumaro")
+    assert not environments.folder_of("datumaro").exists()
+    assert not list((tmp_path / "cache/lakesight").iterdir())
