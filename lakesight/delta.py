@@ -23,8 +23,8 @@ from lakesight.errors import TableError
 from lakesight.tables import TABLES, Table
 from lakesight.warehouse import Warehouse
 
-ROWS_PER_GROUP = 100
-"""Of tables with image bytes: a random row costs one row group of some 10 MB, not the file."""
+ROWS_PER_GROUP = 64
+"""Of tables with image bytes: a random row costs one row group of some 8 MB, not the file."""
 TARGET_FILE_BYTES = 256 * 2**20
 READABLE_FEATURES = {"timestampNtz"}
 """Reader features beyond protocol 1 that the parquet files alone do not contradict."""

@@ -1,0 +1,92 @@
+"""Image files -> `images`: what `lakesight ingest coco` does with them, and a bare loop over the same files.
+
+Both run warm: the JVM's start is not counted. A second run over the unchanged files is compared with the first.
+"""
+
+import hashlib
+import io
+import json
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from PIL import Image
+
+from benchmarks.frame import Result, side_by_side
+from ingestion.load import ingest_coco
+from lakesight import delta
+from lakesight.config import Config, SparkConfig
+from lakesight.warehouse import Warehouse
+
+SHARE = 0.6
+"""Of the bare loop's files a CPU second; ingest also describes and deduplicates the images, and judges the records."""
+AGAIN = 10.0
+SETTINGS = Config(spark=SparkConfig(driver_memory="2g"))
+
+
+def run(num_images: int = 2_000, repeats: int = 5) -> Iterator[Result]:
+    """`num_images` generated JPEGs of 640 x 480."""
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch)
+        generate(folder / "files", num_images)
+        roots = iter(folder / f"root{turn}" for turn in range(3 * (repeats + 3)))
+        assert ours(folder, next(roots)) == bare(folder) == num_images, "an image is missing"
+        yield side_by_side(
+            "images",
+            f"{num_images:,} JPEG files of 640 x 480 into a Delta table",
+            ours=lambda: ours(folder, next(roots)),
+            peer=lambda: bare(folder),
+            peer_name="a loop: read, hash, decode, write parquet",
+            goal=SHARE,
+            repeats=repeats,
+            note="ours also measures and deduplicates them",
+        )
+        again = next(roots)
+        ours(folder, again)
+        yield side_by_side(
+            "images_again",
+            f"the same {num_images:,} files, nothing changed",
+            ours=lambda: ours(folder, again),
+            peer=lambda: ours(folder, next(roots)),
+            peer_name="the first ingest",
+            goal=AGAIN,
+            repeats=repeats,
+            note="sizes and times of files are looked at, not bytes",
+        )
+
+
+def generate(folder: Path, num_images: int) -> None:
+    """Smooth noise with sensor noise on it, quality 90: some 80 kB each, none twice."""
+    folder.mkdir()
+    rng = np.random.default_rng(0)
+    sensor = rng.normal(0, 4, (480, 640, 3))
+    for number in range(num_images):
+        coarse = rng.normal(128, 40, (30, 40, 3)).astype(np.float32)
+        pixels = cv2.resize(coarse, (640, 480), interpolation=cv2.INTER_CUBIC) + np.roll(sensor, number, axis=1)
+        Image.fromarray(pixels.clip(0, 255).astype(np.uint8)).save(folder / f"{number:06d}.jpg", quality=90)
+    images = [{"id": i, "file_name": f"{i:06d}.jpg", "width": 640, "height": 480} for i in range(num_images)]
+    file = {"images": images, "annotations": [], "categories": []}
+    (folder.parent / "instances.json").write_text(json.dumps(file))
+
+
+def ours(folder: Path, root: Path) -> int:
+    """Ingest into `root`; returns the images that are there."""
+    files, annotations = folder / "files", folder / "instances.json"
+    ingest_coco(root, SETTINGS, images=files, annotations=annotations, dataset="bench", split=None)
+    return delta.count(Warehouse(root.resolve()), "images")
+
+
+def bare(folder: Path) -> int:
+    """One parquet file of bytes, hash and size; returns its rows."""
+    rows = []
+    for path in sorted((folder / "files").iterdir()):
+        content = path.read_bytes()
+        pixels = np.asarray(Image.open(io.BytesIO(content)).convert("RGB"))
+        sha256 = hashlib.sha256(content).hexdigest()
+        rows.append({"file_name": path.name, "content": content, "sha256": sha256, "shape": pixels.shape})
+    pq.write_table(pa.Table.from_pylist(rows), folder / "bare.parquet")
+    return len(rows)
