@@ -1,4 +1,4 @@
-"""`predictions` -> COCO results JSON, the way back of `import-detections` (delta-rs): `lakesight export predictions`."""
+"""`predictions` -> COCO results JSON, the way back of `import-detections` (delta-rs)."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass

@@ -41,7 +41,7 @@ class Selection:
     def _of(self, split: str | None) -> "Selection":
         mine = pc.is_null(self.images["split"]) if split is None else pc.equal(self.images["split"], split)
         images = self.images.filter(mine)
-        fits = pc.or_(pc.is_null(self.sources["split"]), pc.equal(self.sources["split"], split or ""))
+        fits = pc.or_kleene(pc.is_null(self.sources["split"]), pc.equal(self.sources["split"], split or ""))
         return replace(
             self, images=images, annotations=_on(self.annotations, images), sources=self.sources.filter(fits)
         )
