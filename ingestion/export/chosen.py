@@ -1,5 +1,7 @@
 """Spark glue: which images a condition or a SELECT names."""
 
+import pyarrow.compute as pc
+
 from lakesight.config import SparkConfig
 from lakesight.errors import UserError
 from lakesight.progress import step
@@ -33,6 +35,6 @@ def chosen_ids(
             expected="SELECT dataset, image_id FROM ...",
         )
     if "dataset" in rows.column_names:
-        rows = rows.filter([name == dataset for name in rows["dataset"].to_pylist()])
+        rows = rows.filter(pc.equal(rows["dataset"], dataset))
     found: list[int] = rows["image_id"].drop_null().unique().to_pylist()
     return found
