@@ -20,18 +20,22 @@ def whole(target: Path, *, force: bool) -> Iterator[Path]:
     Raises:
         UserError: there is something at `target`, and no `force`, or it was not exported by us.
     """
+    partial, replaced = (target.with_name(f".{target.name}.{state}") for state in ("partial", "replaced"))
+    if replaced.exists() and not target.exists():  # a run was killed between the two renames below
+        replaced.rename(target)
     _refuse_occupied(target, force=force)
     target.parent.mkdir(parents=True, exist_ok=True)
-    partial = target.with_name(f".{target.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)  # of a run that was killed
     partial.mkdir()
     try:
         yield partial
-        if target.is_dir():
-            shutil.rmtree(target)
+        if target.exists():
+            shutil.rmtree(replaced, ignore_errors=True)
+            target.rename(replaced)
         partial.rename(target)
     finally:
-        shutil.rmtree(partial, ignore_errors=True)
+        for folder in (partial, replaced):
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def _refuse_occupied(target: Path, *, force: bool) -> None:
