@@ -1,21 +1,25 @@
 """Tables -> Pascal VOC: an XML file an image, and the lists of `ImageSets` (pure).
 
-`JPEGImages/<file_name>`, `Annotations/<name>.xml`, `ImageSets/Main/<split>.txt`. VOC counts pixels from 1 and names
-the first and the last one inside: xmin = x + 1, ymin = y + 1, xmax = x + width, ymax = y + height.
+`JPEGImages/<file_name>`, `Annotations/<name>.xml`, `ImageSets/Main/<split>.txt`; images without a split are listed in
+`trainval.txt` only. VOC counts pixels from 1 and names the first and the last one inside: xmin = x + 1, ymin = y + 1,
+xmax = x + width, ymax = y + height. Further keys of images and boxes are elements of that name.
 """
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Mapping
 from pathlib import PurePosixPath
 from typing import Any
 from xml.etree import ElementTree
 
+import msgspec
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from ingestion.export.selection import File, Row, Selection, rows_of
 
-OBJECT_KEYS = ("pose", "truncated", "occluded", "difficult")
-"""VOC's own keys of an object, in its order; kept in `attributes`."""
+NO_SPLIT = "trainval"
+_TAG = re.compile(r"[A-Za-z_][\w.-]*")
+_NOT_XML = re.compile("[^\t\n\r -\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
 def image_path(_: str | None, file_name: str) -> str:
@@ -38,24 +42,25 @@ def files(selection: Selection) -> Iterator[File]:
         yield f"Annotations/{_name(image['file_name'])}.xml", [document(image, boxes.get(image["image_id"], []), names)]
     for split, part in selection.splits().items():
         lines = [f"{_name(name)}\n".encode() for name in part.images["file_name"].to_pylist()]
-        yield f"ImageSets/Main/{split or 'default'}.txt", lines
+        yield f"ImageSets/Main/{split or NO_SPLIT}.txt", lines
 
 
 def _name(file_name: str) -> str:
     return str(PurePosixPath(file_name).with_suffix(""))
 
 
-def document(image: Row, boxes: list[Row], names: dict[int, str]) -> bytes:
+def document(image: Row, boxes: list[Row], names: Mapping[int, str]) -> bytes:
     """The XML of an image: `boxes` are rows of `annotations`, `names` those of categories by id."""
+    stated = dict(image["metadata"] or {})
+    size = _nested(stated.pop("size", ""))
+    size = dict(size) if isinstance(size, dict) else {}
+    size.setdefault("depth", "1" if image["mode"] == "L" else "3")
     root = ElementTree.Element("annotation")
-    metadata = dict(image["metadata"] or {})
-    _add(root, "folder", metadata.get("folder", "JPEGImages"))
+    _add(root, "folder", stated.pop("folder", "JPEGImages"))
     _add(root, "filename", image["file_name"])
-    size = ElementTree.SubElement(root, "size")
-    depth = metadata.get("depth", 1 if image["mode"] == "L" else 3)
-    for key, found in (("width", image["width"]), ("height", image["height"]), ("depth", depth)):
-        _add(size, key, found)
-    _add(root, "segmented", metadata.get("segmented", 0))
+    _add(root, "size", {"width": image["width"], "height": image["height"]} | _without(size, "width", "height"))
+    _add(root, "segmented", stated.pop("segmented", "0"))
+    _add_all(root, stated)
     for box in boxes:
         _object(root, box, names[box["category_id"]])
     ElementTree.indent(root)
@@ -66,15 +71,38 @@ def document(image: Row, boxes: list[Row], names: dict[int, str]) -> bytes:
 def _object(root: ElementTree.Element, box: Row, name: str) -> None:
     element = ElementTree.SubElement(root, "object")
     _add(element, "name", name)
-    attributes = dict(box["attributes"] or {})
-    for key in OBJECT_KEYS:
-        if key in attributes:
-            _add(element, key, attributes[key])
+    _add_all(element, box["attributes"] or {})
     x, y, width, height = box["bbox"]
-    corners = ElementTree.SubElement(element, "bndbox")
-    for key, found in (("xmin", x + 1), ("ymin", y + 1), ("xmax", x + width), ("ymax", y + height)):
-        _add(corners, key, int(found) if float(found).is_integer() else repr(float(found)))
+    corners = {"xmin": x + 1, "ymin": y + 1, "xmax": x + width, "ymax": y + height}
+    _add(element, "bndbox", {key: int(side) if float(side).is_integer() else side for key, side in corners.items()})
+
+
+def _add_all(parent: ElementTree.Element, texts: Mapping[str, str]) -> None:
+    for key, text in texts.items():
+        if _TAG.fullmatch(key):
+            _add(parent, key, _nested(text))
+
+
+def _nested(text: str) -> Any:
+    """Elements inside of an element are kept as a JSON object, repeated ones as a list."""
+    if text[:1] not in ("{", "["):
+        return text
+    try:
+        return msgspec.json.decode(text)
+    except msgspec.DecodeError:
+        return text
 
 
 def _add(parent: ElementTree.Element, key: str, found: Any) -> None:
-    ElementTree.SubElement(parent, key).text = str(found)
+    for one in found if isinstance(found, list) else [found]:
+        element = ElementTree.SubElement(parent, key)
+        if isinstance(one, dict):
+            for name, inner in one.items():
+                if _TAG.fullmatch(name):
+                    _add(element, name, inner)
+        else:
+            element.text = _NOT_XML.sub("\ufffd", str(one))
+
+
+def _without(record: Row, *keys: str) -> Row:
+    return {key: found for key, found in record.items() if key not in keys}
