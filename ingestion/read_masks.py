@@ -8,20 +8,18 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from ingestion.candidates import look_up
 from ingestion.formats.coco_annotations import PANOPTIC, RULE, SEGMENT_ID
 from ingestion.formats.json_records import refusal
 from ingestion.masks import read_segments
 from ingestion.records import ANNOTATION_RECORDS, Records
-from lakesight.tables import BOX, DOUBLE, LONG, STRING, spark_type
+from ingestion.tasks import in_tasks
+from lakesight.tables import BOX, DOUBLE, LONG, STRING
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
-FILES_PER_REQUEST = 200
-"""PNGs that a Spark task reads at least: some 10 s."""
 REQUESTS = pa.schema(
     [("source_uri", STRING), ("image_id", LONG), ("ordinals", pa.list_(LONG)), ("segment_ids", pa.list_(LONG))]
 )
@@ -39,18 +37,9 @@ def mask_file(attributes: dict[str, str]) -> str:
 
 def with_masks(spark: "SparkSession", records: Records, masks: Path, folder: Path) -> Records:
     """The records with each segment's mask, and its area and box where the file does not state them."""
-    files = folder / "requests"
-    files.mkdir(parents=True)
-    requests = mask_requests(records.annotations, masks)
-    for start in range(0, max(requests.num_rows, 1), FILES_PER_REQUEST):
-        pq.write_table(requests.slice(start, FILES_PER_REQUEST), files / f"part-{start:09d}.parquet")
-    rows = spark.read.schema(_ddl(REQUESTS)).parquet(str(files))
-    found = rows.mapInArrow(_read_batches, _ddl(MASKS)).toArrow().cast(MASKS)
+    folder.mkdir()
+    found = in_tasks(spark, mask_requests(records.annotations, masks), _read_batches, MASKS, folder)
     return replace(records, annotations=completed(records.annotations, found))
-
-
-def _ddl(schema: pa.Schema) -> str:
-    return ", ".join(f"`{field.name}` {spark_type(field.type)}" for field in schema)
 
 
 def mask_requests(annotations: pa.Table, masks: Path) -> pa.Table:
