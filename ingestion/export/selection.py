@@ -7,6 +7,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from ingestion.identity import annotation_id
 from lakesight import delta
 from lakesight.errors import UserError
 from lakesight.tables import IMAGES
@@ -14,6 +15,8 @@ from lakesight.warehouse import Warehouse
 
 READ = ("images", "annotations", "categories", "sources")
 """Tables that an export reads, each at one version."""
+SLACK = 16
+"""Places that are looked at beyond an image's annotations: some may have been refused."""
 NARROW = tuple(name for name in IMAGES.arrow.names if name != "content")
 
 
@@ -86,3 +89,13 @@ def rows_of(table: pa.Table, batch: int = 8192) -> Iterator[Row]:
     """The rows as dicts, maps as dicts, some thousand at a time."""
     for part in table.to_batches(max_chunksize=batch):
         yield from part.to_pylist(maps_as_pydicts="strict")
+
+
+def in_file_order(file_name: str, rows: list[Row]) -> list[Row]:
+    """The annotations of an image as the file had them, of formats whose ids are a hash of the place in it.
+
+    So an export that is ingested again gives them the same ids. Rows whose id says no place come last, by id.
+    """
+    places = {annotation_id(file_name, place): place for place in range(1, 2 * len(rows) + SLACK)}
+    last = len(places) + 1
+    return sorted(rows, key=lambda row: (places.get(row["annotation_id"], last), row["annotation_id"]))

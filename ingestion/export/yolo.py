@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import yaml
 
-from ingestion.export.selection import File, Row, Selection, rows_of
+from ingestion.export.selection import File, Row, Selection, in_file_order, rows_of
 
 NO_SPLIT = "train"
 """Where images without a split go: YOLO must have one."""
@@ -51,7 +51,7 @@ def files(selection: Selection) -> Iterator[File]:
     num_keypoints = keypoints_of_each(rows)
     polygons = not num_keypoints and all(polygon(row) for row in rows)
     for image in rows_of(selection.images):
-        mine = annotations.get(image["image_id"], [])
+        mine = in_file_order(image["file_name"], annotations.get(image["image_id"], []))
         lines = [line(row, labels[row["category_id"]], image, polygons, bool(num_keypoints)) for row in mine]
         yield label_path(image_path(image["split"], image["file_name"])), lines
     lists = image_lists(selection)

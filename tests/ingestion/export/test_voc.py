@@ -6,6 +6,8 @@ import pytest
 
 from ingestion.export import voc
 from ingestion.export.export import Request, export
+from ingestion.export.selection import in_file_order
+from ingestion.identity import annotation_id
 from lakesight.config import Config
 
 IMAGE = {"image_id": 1, "file_name": "a/b.jpg", "width": 20, "height": 10, "mode": "RGB", "metadata": None}
@@ -57,3 +59,8 @@ def test_a_folder(warehouse, shapes_coco, fill, tmp_path):
     assert set(xml) == {stem for stems in sets.values() for stem in stems}
     assert sum(len(tree.findall("object")) for tree in xml.values()) == report.num_annotations
     assert {path.stem for path in (tmp_path / "out/JPEGImages").iterdir()} == set(xml)
+
+
+def test_objects_are_in_the_order_of_the_file():
+    rows = [{"annotation_id": annotation_id("a.jpg", place)} for place in (1, 2, 4, 5)] + [{"annotation_id": -3}]
+    assert in_file_order("a.jpg", sorted(rows, key=lambda row: row["annotation_id"])) == rows
