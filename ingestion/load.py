@@ -6,7 +6,7 @@ nothing else. Rows are only removed where a source states all annotations of its
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,6 +26,7 @@ from ingestion.judge import judge
 from ingestion.publish import publish
 from ingestion.quarantine import by_rule
 from ingestion.read_images import REQUESTS, read_images
+from ingestion.read_masks import with_masks
 from ingestion.seen import fingerprint, kept
 from ingestion.source import Source
 from lakesight import delta, spark
@@ -64,9 +65,10 @@ def ingest_coco(
     annotations: Path,
     dataset: str,
     split: str | None,
+    masks: Path | None = None,
     force: bool = False,
 ) -> IngestReport:
-    """Bring a COCO file and its images into the tables.
+    """Bring a COCO file of any flavour and its images into the tables; `masks`: the PNGs of a panoptic one.
 
     Raises:
         UserError: the input is wrong as a whole; nothing has been written.
@@ -74,7 +76,7 @@ def ingest_coco(
 
     def read(_: Mapping[str, int]) -> Source:
         orphans = config.ingest.allow_orphans
-        return read_coco(images, annotations, dataset=dataset, split=split, allow_orphans=orphans)
+        return read_coco(images, annotations, dataset=dataset, split=split, allow_orphans=orphans, masks=masks)
 
     return ingest(root, config, dataset, read, force=force)
 
@@ -107,6 +109,10 @@ def _ingest(warehouse: Warehouse, config: Config, source: Source, seen: str) -> 
     with staging(warehouse, run_id) as folder:
         with step("Starting Spark"):
             session = spark.session(warehouse, config.spark)
+        if source.masks:
+            with step("Reading masks"):
+                records = with_masks(session, source.records, source.masks, folder / "masks")
+            source = replace(source, records=records)
         decoded, accepted, refused = _judge(session, warehouse, config, source, folder)
         with step("Writing tables"):
             changes = publish(session, warehouse, source, accepted, refused, decoded, folder, run_id, seen)

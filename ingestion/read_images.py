@@ -15,9 +15,9 @@ import pyarrow.parquet as pq
 
 from ingestion.images import Facts, Refusal, inspect
 from ingestion.parts import SCHEMA, PartWriter
+from ingestion.tasks import ddl, in_tasks
 from lakesight.config import IngestConfig
-from lakesight.spark import conf
-from lakesight.tables import DOUBLE, INT, LONG, STRING, spark_type
+from lakesight.tables import DOUBLE, INT, LONG, STRING
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -25,8 +25,6 @@ if TYPE_CHECKING:
 MAX_FILE_BYTES = 2**30
 """Larger files are refused unread: a row is held in memory whole, several times."""
 
-IMAGES_PER_FILE = 500
-"""Requests in one file: the least that a Spark task reads. Fewer where there would be fewer files than cores."""
 REQUESTS = pa.schema([("ordinal", LONG), ("source_uri", STRING), ("held_sha256", STRING)])
 """A file to read, and the hash of the bytes that are held under its image_id."""
 _TYPES = {str: STRING, int: INT, float: DOUBLE}
@@ -46,31 +44,14 @@ DECODED = pa.schema(
 
 def read_images(spark: "SparkSession", requests: pa.Table, folder: Path, config: IngestConfig) -> pa.Table:
     """`DECODED` rows for `REQUESTS`; the bytes, unless they are only referred to, are in parts under `folder`."""
-    files = folder / "requests"
-    files.mkdir(parents=True)
-    size = _images_per_file(requests.num_rows, spark)
-    for start in range(0, max(requests.num_rows, 1), size):
-        part = requests.slice(start, size).cast(REQUESTS)
-        pq.write_table(part, files / f"part-{start:09d}.parquet")
     parts = str(folder / "content") if config.content == "table" else None
     work = partial(_read_batches, max_pixels=config.max_pixels, parts=parts)
-    # A task a file: Spark would else put several in one, and leave cores idle.
-    with conf(
-        spark, {"spark.sql.files.openCostInBytes": spark.conf.get("spark.sql.files.maxPartitionBytes") or "128m"}
-    ):
-        rows = spark.read.schema(_ddl(REQUESTS)).parquet(str(files))
-        rows.mapInArrow(work, _ddl(DECODED)).write.parquet(str(folder / "decoded"))
-    return pq.read_table(folder / "decoded")
-
-
-def _images_per_file(num_images: int, spark: "SparkSession") -> int:
-    cores = int(spark.conf.get("spark.sql.shuffle.partitions") or 2)
-    return min(IMAGES_PER_FILE, max(-(-num_images // (2 * cores)), 1))
+    return in_tasks(spark, requests.cast(REQUESTS), work, DECODED, folder)
 
 
 def decoded_bytes(spark: "SparkSession", parts: Sequence[str]) -> "DataFrame":
     """(ordinal, content) of staged parts."""
-    return spark.read.schema(_ddl(SCHEMA)).parquet(*parts)
+    return spark.read.schema(ddl(SCHEMA)).parquet(*parts)
 
 
 def frame(spark: "SparkSession", rows: pa.Table, folder: Path) -> "DataFrame":
@@ -78,11 +59,7 @@ def frame(spark: "SparkSession", rows: pa.Table, folder: Path) -> "DataFrame":
     folder.mkdir()
     pq.write_table(rows, folder / "part-0.parquet")
     # The schema is stated, so that Spark does not look for it in the file first.
-    return spark.read.schema(_ddl(rows.schema)).parquet(str(folder))
-
-
-def _ddl(schema: pa.Schema) -> str:
-    return ", ".join(f"`{field.name}` {spark_type(field.type)}" for field in schema)
+    return spark.read.schema(ddl(rows.schema)).parquet(str(folder))
 
 
 def _read_batches(batches: Iterator[pa.RecordBatch], max_pixels: int, parts: str | None) -> Iterator[pa.RecordBatch]:

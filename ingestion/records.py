@@ -68,6 +68,8 @@ class Records:
     categories: pa.Table
     info: dict[str, str] = field(default_factory=dict)
     """What the file says of itself (COCO `info`, `licenses`, other top-level keys): key -> text or JSON."""
+    flavour: str = ""
+    """What the format's variant is called: COCO has instances, captions, panoptic, labels."""
 
 
 def records_table(schema: pa.Schema, rows: list[dict[str, object]]) -> pa.Table:

@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ingestion.quarantine import by_rule
+from ingestion.read_masks import mask_requests
 from ingestion.rows import Run
 from ingestion.source import Source
 from lakesight import delta
@@ -29,6 +30,9 @@ def fingerprint(source: Source, config: IngestConfig) -> str:
         digest.update(_ipc(table))
     for name in source.records.images["file_name"].to_pylist():
         digest.update(repr(None if name is None else _stat(os.path.join(source.images, name))).encode())  # noqa: PTH118 - a Path each is half the time
+    if source.masks:
+        for uri in mask_requests(source.records.annotations, source.masks)["source_uri"].to_pylist():
+            digest.update(repr((uri, _stat(uri))).encode())
     return digest.hexdigest()
 
 
@@ -70,6 +74,7 @@ def source_row(
         "num_images": source.records.images.num_rows,
         "num_annotations": source.records.annotations.num_rows,
         "num_categories": source.records.categories.num_rows,
+        "category_ids": source.records.categories["category_id"].drop_null().unique().to_pylist(),
         "kept": list(kept(warehouse, source).items()),
         "refused": list(by_rule(refused.values()).items()),
         "info": list(source.records.info.items()),

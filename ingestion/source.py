@@ -33,6 +33,8 @@ class Source:
     """Whether the files state all annotations of their images, so that those they no longer have are removed."""
     notes: tuple[str, ...] = ()
     """What to tell the user: files passed over, choices made."""
+    masks: Path | None = None
+    """The folder of the PNGs that hold the masks of panoptic segments: these are read later, in parallel."""
 
     def image_records(self) -> pa.Table:
         """`IMAGE_RECORDS` with the further columns of `images` that need no decoding."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pyarrow as pa
@@ -19,7 +20,7 @@ from deltalake import (
 )
 from deltalake.exceptions import DeltaError, TableNotFoundError
 
-from lakesight.errors import TableError
+from lakesight.errors import TableError, UserError
 from lakesight.tables import TABLES, Table
 from lakesight.warehouse import Warehouse
 
@@ -82,6 +83,38 @@ def version(warehouse: Warehouse, name: str) -> int:
 def versions(warehouse: Warehouse, *names: str) -> dict[str, int]:
     """The latest version of each table, as runs record them."""
     return {name: version(warehouse, name) for name in names}
+
+
+def versions_at(warehouse: Warehouse, names: Sequence[str], when: str | None) -> dict[str, int]:
+    """The version each table had at a time (ISO 8601, UTC if it says no zone); `when` None: the latest.
+
+    Raises:
+        UserError: `when` is no time.
+        TableError: a table was not there yet.
+    """
+    if when is None:
+        return versions(warehouse, *names)
+    try:
+        time = datetime.fromisoformat(when)
+    except ValueError as error:
+        raise UserError(
+            f"{when!r} is no time", expected="ISO 8601, for example 2026-11-24 or 2026-11-24T18:30:00Z"
+        ) from error
+    utc = time if time.tzinfo else time.replace(tzinfo=UTC)
+    return {name: _version_at(warehouse, name, utc) for name in names}
+
+
+def _version_at(warehouse: Warehouse, name: str, when: datetime) -> int:
+    stamps = {c["version"]: c["timestamp"] for c in open_table(warehouse, name).history() if "version" in c}
+    there = [version for version, stamp in stamps.items() if stamp <= when.timestamp() * 1000]
+    if not there:
+        first = datetime.fromtimestamp(min(stamps.values()) / 1000, UTC).isoformat(timespec="milliseconds")
+        raise TableError(
+            f"table {name} was not there yet at {when.isoformat()}",
+            where=str(warehouse.path(name)),
+            expected=f"a time after {first}",
+        )
+    return int(max(there))
 
 
 def count(warehouse: Warehouse, name: str) -> int:

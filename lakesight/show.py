@@ -7,12 +7,14 @@ from rich.table import Table as Grid
 
 if TYPE_CHECKING:
     from features.build import BuildReport
+    from ingestion.export.export import ExportReport
     from ingestion.load import IngestReport
     from quality.check import CheckReport, RuleResult
     from quality.evaluate import EvaluateReport
     from serving.importing import ImportReport
     from serving.monitor import MonitorReport
     from serving.predict import PredictReport
+    from serving.results import ResultsReport
     from training.fit import TrainReport
     from training.register import ModelVersion
     from training.tune import TuneReport
@@ -31,6 +33,22 @@ def ingested(report: "IngestReport") -> None:
     if report.quarantined:
         reasons = ", ".join(f"{rule} {count:,}" for rule, count in report.quarantined.items())
         _print(f'refused: {reasons}\n  see `lakesight sql "SELECT * FROM quarantine_reasons"`')
+
+
+def exported(report: "ExportReport") -> None:
+    """What was written, and of which versions."""
+    versions = ", ".join(f"{name} v{version}" for name, version in report.versions.items())
+    counts = f"{report.num_images:,} images, {report.num_annotations:,} annotations"
+    _print(f"{report.to}: {counts} of data set {report.dataset} ({versions})", markup=False)
+    if report.num_left_out:
+        _print(f"left out: {report.num_left_out:,} annotations that the format cannot say")
+
+
+def results_exported(report: "ResultsReport") -> None:
+    """Whose detections were written."""
+    model = f"{report.model_name}/{report.model_version}"
+    counts = f"{report.num_detections:,} detections on {report.num_images:,} images"
+    _print(f"{report.to}: {counts}, by {model}", markup=False)
 
 
 def checked(report: "CheckReport") -> None:

@@ -47,7 +47,7 @@ def evaluate(
     """
     split = split or ALL_SPLITS
     versions = delta.versions(warehouse, "images", "annotations", "categories", "predictions")
-    version = model_version or _latest_version(warehouse, model_name, dataset, versions["predictions"])
+    version = model_version or latest_version(warehouse, model_name, dataset, versions["predictions"])
     inputs = read_comparison(warehouse, versions, model_name, version, dataset, split)
     numbers = range(1, len(inputs.image_ids) + 1)
     stats = box_stats(numbers, inputs.categories, inputs.truth, inputs.detections)
@@ -67,7 +67,12 @@ def evaluate(
     )
 
 
-def _latest_version(warehouse: Warehouse, model: str, dataset: str, version: int) -> str:
+def latest_version(warehouse: Warehouse, model: str, dataset: str, version: int) -> str:
+    """The version of a model that scored a data set last; `version` is that of `predictions`.
+
+    Raises:
+        UserError: the model has scored none of its images.
+    """
     scored = delta.read(
         warehouse,
         "predictions",

@@ -259,7 +259,8 @@ ANNOTATION_RULES = (
         name="annotation_segmentation_valid",
         table="annotations",
         column="segmentation",
-        predicate=r"segmentation RLIKE '^[\\[{]' AND segmentation NOT RLIKE 'NaN|Infinity'",
+        # Only among numbers: the text of a compressed RLE may have NaN in it.
+        predicate=r"segmentation RLIKE '^[\\[{]' AND segmentation NOT RLIKE '[\\[,]\\s*\"?-?(NaN|Infinity)'",
         severity="error",
         message="the segmentation is neither polygons nor an RLE of finite numbers",
         fix="write a list of polygons, or {counts, size}; or leave it out",

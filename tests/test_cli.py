@@ -139,7 +139,10 @@ def test_unknown_table(run, warehouse, spark):
     assert "predictions" in err
 
 
-@pytest.mark.parametrize("args", [("check",), ("build",), ("train",), ("sql", "SELECT 1"), ("evaluate",)])
+EXPORT = ("export", "coco", "--to", "nowhere")
+
+
+@pytest.mark.parametrize("args", [("check",), ("build",), ("train",), ("sql", "SELECT 1"), ("evaluate",), EXPORT])
 def test_root_without_tables(run, tmp_path, args):
     code, _, err = run(*args, "--root", tmp_path / "typo")
     assert code == 2
@@ -147,11 +150,23 @@ def test_root_without_tables(run, tmp_path, args):
     assert not (tmp_path / "typo").exists()
 
 
-@pytest.mark.parametrize("args", [("train",), ("evaluate",), ("predict", "--model", "m")])
+@pytest.mark.parametrize("args", [("train",), ("evaluate",), ("predict", "--model", "m"), EXPORT])
 def test_unknown_dataset(run, warehouse, args):
     code, _, err = run(*args, "--root", warehouse.root, "--dataset", "nope")
     assert code == 2
     assert "there is no data set 'nope'" in err
+
+
+@pytest.mark.parametrize("format", ["coco", "voc", "yolo"])
+def test_export(run, warehouse, shapes_coco, fill, tmp_path, format):
+    fill(warehouse, shapes_coco / "instances_val.json", dataset="shapes", split="val", images=shapes_coco / "val")
+    args = ("export", format, "--root", warehouse.root, "--to", tmp_path / "out")
+    code, out, _ = run(*args)
+    assert (code, f"{tmp_path / 'out'}: 8 images" in out) == (0, True)
+    code, _, err = run(*args)
+    assert (code, "add --force to replace that export" in err) == (2, True)
+    assert run(*args, "--force", "--images", "none")[0] == 0
+    assert not list((tmp_path / "out").rglob("*.jpg"))
 
 
 def test_port_in_use(run, warehouse):

@@ -1,32 +1,38 @@
-"""COCO instances JSON -> Arrow records (pure): `lakesight ingest coco`.
+"""COCO JSON of any flavour -> Arrow records (pure): `lakesight ingest coco`.
 
-The file is decoded once with types. Only where that fails - an unknown key, a record of the wrong shape - does a
-slower path look at each record, so one bad record is one refused record and not a refused file. Segmentation stays
-the JSON it is: nothing here needs its numbers, and they are most of the file.
+Which flavour a file is - instances, keypoints, captions, panoptic, image labels - its annotations say; see
+`ingestion/formats/coco_annotations.py`. Images, categories and further keys are the same in all of them.
 """
 
-import gc
 import json
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import Annotated, Any, TypeVar
+from typing import Any
 
 import msgspec
 import pyarrow as pa
 
-from ingestion.records import ANNOTATION_RECORDS, CATEGORY_RECORDS, IMAGE_RECORDS, Records
+from ingestion.formats.coco_annotations import LISTS, annotation_records
+from ingestion.formats.json_records import (
+    NULL,
+    Int32,
+    Int64,
+    each,
+    further,
+    json_or_none,
+    no_gc,
+    records,
+)
+from ingestion.records import CATEGORY_RECORDS, IMAGE_RECORDS, Records
 from lakesight.errors import FormatError
 
-Int32 = Annotated[int, msgspec.Meta(ge=-(2**31), le=2**31 - 1)]
-Int64 = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
-T = TypeVar("T")
+EXPECTED = "an object with the lists `images`, `annotations` and `categories`"
 
 
 class _File(msgspec.Struct):
     images: list[msgspec.Raw]
     annotations: msgspec.Raw
-    categories: list[msgspec.Raw]
+    categories: list[msgspec.Raw] | None = None
 
 
 class _Image(msgspec.Struct):
@@ -37,54 +43,37 @@ class _Image(msgspec.Struct):
     date_captured: Any = None
 
 
-class _Annotation(msgspec.Struct):
-    id: Int64
-    image_id: Int64
-    category_id: Int64 | None = None
-    bbox: list[float] | None = None
-    area: float | None = None
-    iscrowd: Int32 = 0
-    segmentation: msgspec.Raw = msgspec.Raw(b"null")
-    keypoints: list[float] | None = None
-    num_keypoints: Int32 | None = None
-
-
-class _StrictAnnotation(_Annotation, forbid_unknown_fields=True):
-    """COCO's own keys and no other: what the fast path takes."""
-
-
 class _Category(msgspec.Struct):
     id: Int64
     name: str
     supercategory: str | None = None
     keypoints: list[str] | None = None
-    skeleton: msgspec.Raw = msgspec.Raw(b"null")
+    skeleton: msgspec.Raw = msgspec.Raw(NULL)
 
 
 def parse(data: bytes, where: str) -> Records:
-    """The records of a COCO instances file; `where` names it in errors.
+    """The records of a COCO file; `where` names it in errors.
 
     Raises:
-        FormatError: not JSON, not COCO, or no record of a kind can be read.
+        FormatError: not JSON, not COCO, several flavours at once, or no record of a kind can be read.
     """
-    with _no_gc():
+    with no_gc():
         file, data = _open(data, where)
-        tables = _images(file.images), _annotations(file.annotations, where), _categories(file.categories)
-        records = Records(*tables, info=_further(data, {"images", "annotations", "categories"}))
-    _refuse_hopeless(records, where)
-    return records
-
-
-@contextmanager
-def _no_gc() -> Iterator[None]:
-    """No garbage collection: a million live objects make it most of the parsing time."""
-    enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if enabled:
-            gc.enable()
+        try:
+            flavour, annotations = annotation_records(file.annotations, where)
+        except msgspec.ValidationError as error:
+            raise _no_coco(data, f"{error} - at `$.annotations`", where) from error
+        if file.categories is None and flavour != "captions":
+            raise _no_coco(data, "Object missing required field `categories`", where)
+        found = Records(
+            _images(file.images),
+            annotations,
+            _categories(file.categories or []),
+            info=further(data, set(LISTS)),
+            flavour=flavour,
+        )
+    _refuse_hopeless(found, where)
+    return found
 
 
 def _open(data: bytes, where: str) -> tuple[_File, bytes]:
@@ -93,13 +82,15 @@ def _open(data: bytes, where: str) -> tuple[_File, bytes]:
     try:
         return msgspec.json.decode(data, type=_File), data
     except msgspec.ValidationError as error:
-        raise _no_coco(data, error, where) from error
+        raise _no_coco(data, str(error), where) from error
+    except RecursionError as error:
+        raise _no_json(error, where) from error
     except msgspec.DecodeError:
         data = _without_constants(data, where)
     try:
         return msgspec.json.decode(data, type=_File), data
     except msgspec.ValidationError as error:
-        raise _no_coco(data, error, where) from error
+        raise _no_coco(data, str(error), where) from error
 
 
 def _without_constants(data: bytes, where: str) -> bytes:
@@ -107,147 +98,62 @@ def _without_constants(data: bytes, where: str) -> bytes:
     try:
         return msgspec.json.encode(json.loads(data, parse_constant=str))
     except (ValueError, RecursionError) as error:
-        raise FormatError(
-            f"the annotation file is not JSON: {error}", where=where, expected="a COCO instances file"
-        ) from error
+        raise _no_json(error, where) from error
 
 
-def _no_coco(data: bytes, error: msgspec.ValidationError, where: str) -> FormatError:
+def _no_json(error: Exception, where: str) -> FormatError:
+    return FormatError(f"the annotation file is not JSON: {error}", where=where, expected="a COCO file")
+
+
+def _no_coco(data: bytes, why: str, where: str) -> FormatError:
     is_list = data.lstrip()[:1] == b"["
     return FormatError(
-        f"the annotation file is JSON but not COCO: {error}",
+        f"the annotation file is JSON but not COCO: {why}",
         where=where,
-        expected="an object with the lists `images`, `annotations` and `categories`",
+        expected=EXPECTED,
         fix="this may be COCO results: see `lakesight import-detections`" if is_list else "check --annotations",
     )
 
 
 def _images(raws: Sequence[msgspec.Raw]) -> pa.Table:
-    good, refused = _each(raws, _Image, "image_record_valid")
-    records = [record for _, record, _ in good]
+    good, refused = each(raws, _Image, "image_record_valid")
+    found: list[_Image] = [row.record for row in good]
     columns = {
-        "image_id": [r.id for r in records],
-        "file_name": [r.file_name for r in records],
-        "stated_width": [r.width for r in records],
-        "stated_height": [r.height for r in records],
-        "captured_at": [_time(r.date_captured) for r in records],
+        "image_id": [r.id for r in found],
+        "file_name": [r.file_name for r in found],
+        "stated_width": [r.width for r in found],
+        "stated_height": [r.height for r in found],
+        "captured_at": [_time(r.date_captured) for r in found],
         # `date_captured` stays among the texts: what does not parse is kept, and what does comes back as written.
-        "metadata": [_further(raw, {"id", "file_name", "width", "height"}) for _, _, raw in good],
-        "ordinal": [ordinal for ordinal, _, _ in good],
-        "record": [raw.decode() for _, _, raw in good],
+        "metadata": [further(row.raw, {"id", "file_name", "width", "height"}) for row in good],
+        "ordinal": [row.ordinal for row in good],
+        "record": [row.raw.decode() for row in good],
     }
-    return _table(IMAGE_RECORDS, columns, refused)
-
-
-def _annotations(raw: msgspec.Raw, where: str) -> pa.Table:
-    try:
-        records: Sequence[_Annotation] = msgspec.json.decode(raw, type=list[_StrictAnnotation])
-        return _table(ANNOTATION_RECORDS, _annotation_columns(records, range(len(records)), None), [])
-    except msgspec.DecodeError:  # ValidationError is one
-        pass
-    try:
-        raws = msgspec.json.decode(raw, type=list[msgspec.Raw])
-    except msgspec.ValidationError as error:
-        raise _no_coco(b"{", msgspec.ValidationError(f"{error} - at `$.annotations`"), where) from error
-    good, refused = _each(raws, _Annotation, "annotation_record_valid")
-    known = set(_Annotation.__struct_fields__)
-    further = [_further(raw, known) for _, _, raw in good]
-    columns = _annotation_columns([r for _, r, _ in good], [ordinal for ordinal, _, _ in good], further)
-    return _table(ANNOTATION_RECORDS, columns, refused)
-
-
-def _annotation_columns(
-    records: Sequence[_Annotation], ordinals: Sequence[int], further: list[dict[str, str]] | None
-) -> dict[str, Any]:
-    return {
-        "annotation_id": [r.id for r in records],
-        "image_id": [r.image_id for r in records],
-        "category_id": [r.category_id for r in records],
-        "bbox": [r.bbox for r in records],
-        "area": [r.area for r in records],
-        "iscrowd": [r.iscrowd for r in records],
-        "segmentation": [_json(r.segmentation) for r in records],
-        "keypoints": [r.keypoints for r in records],
-        "num_keypoints": [r.num_keypoints for r in records],
-        "attributes": [{}] * len(records) if further is None else further,
-        "ordinal": ordinals,
-    }
+    return records(IMAGE_RECORDS, columns, refused)
 
 
 def _categories(raws: Sequence[msgspec.Raw]) -> pa.Table:
-    good, refused = _each(raws, _Category, "category_record_valid")
+    good, refused = each(raws, _Category, "category_record_valid")
     known = set(_Category.__struct_fields__)
-    records = [record for _, record, _ in good]
+    found: list[_Category] = [row.record for row in good]
     columns = {
-        "category_id": [r.id for r in records],
-        "name": [r.name for r in records],
-        "supercategory": [r.supercategory for r in records],
-        "keypoints": [r.keypoints for r in records],
-        "skeleton": [_json(r.skeleton) for r in records],
-        "attributes": [_further(raw, known) for _, _, raw in good],
-        "ordinal": [ordinal for ordinal, _, _ in good],
-        "record": [raw.decode() for _, _, raw in good],
+        "category_id": [r.id for r in found],
+        "name": [r.name for r in found],
+        "supercategory": [r.supercategory for r in found],
+        "keypoints": [r.keypoints for r in found],
+        "skeleton": [json_or_none(r.skeleton) for r in found],
+        "attributes": [further(row.raw, known) for row in good],
+        "ordinal": [row.ordinal for row in good],
+        "record": [row.raw.decode() for row in good],
     }
-    return _table(CATEGORY_RECORDS, columns, refused)
+    return records(CATEGORY_RECORDS, columns, refused)
 
 
-def _each(
-    raws: Sequence[msgspec.Raw], kind: type[T], rule: str
-) -> tuple[list[tuple[int, T, bytes]], list[dict[str, Any]]]:
-    """(place, record, JSON) of what is a `kind`, and a row for each record that is not."""
-    good: list[tuple[int, T, bytes]] = []
-    refused: list[dict[str, Any]] = []
-    for ordinal, raw in enumerate(raws):
-        text = bytes(raw)
-        try:
-            record = msgspec.json.decode(text, type=kind)
-            text.decode()
-        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-            row = {"ordinal": ordinal, "record": text.decode(errors="replace")}
-            refused.append(row | {"refused_by": rule, "refused_because": str(error)})
-        else:
-            good.append((ordinal, record, text))
-    return good, refused
-
-
-def _table(schema: pa.Schema, columns: dict[str, Any], refused: list[dict[str, Any]]) -> pa.Table:
-    rows = len(columns["ordinal"])
-    arrays = [pa.array(columns.get(field.name, [None] * rows), field.type) for field in schema]
-    good = pa.table(arrays, schema=schema)
-    return pa.concat_tables([good, pa.Table.from_pylist(refused, schema=schema)])
-
-
-def _json(raw: msgspec.Raw) -> str | None:
-    text = bytes(raw)
-    return None if text == b"null" else text.decode()
-
-
-def _further(raw: bytes, known: set[str]) -> dict[str, str]:
-    """The record's other keys, sorted, as texts."""
-    fields: dict[str, msgspec.Raw] = msgspec.json.decode(raw, type=dict[str, msgspec.Raw])
-    return {key: text(bytes(fields[key])) for key in sorted(fields) if key not in known}
-
-
-def text(raw: bytes) -> str:
-    """A JSON value as text: strings as they are - unless they read as JSON themselves - and JSON for the rest.
-
-    So `metadata['camera'] = 'gate'` can be asked plainly, and the value still comes back as it was.
-    """
-    if not raw.startswith(b'"'):
-        return bytes(msgspec.json.format(raw, indent=-1)).decode()
-    plain: str = msgspec.json.decode(raw, type=str)
-    try:
-        msgspec.json.decode(plain)
-    except (msgspec.DecodeError, RecursionError):
-        return plain
-    return raw.decode()
-
-
-def _time(value: Any) -> datetime | None:
-    if not isinstance(value, str):
+def _time(stated: Any) -> datetime | None:
+    if not isinstance(stated, str):
         return None
     try:
-        parsed = datetime.fromisoformat(value)
+        parsed = datetime.fromisoformat(stated)
         return parsed.astimezone(UTC) if parsed.tzinfo else parsed.replace(tzinfo=UTC)
     except (ValueError, OverflowError):
         return None
@@ -260,8 +166,8 @@ def _refuse_hopeless(coco: Records, where: str) -> None:
         reasons = table["refused_because"]
         if table.num_rows and reasons.null_count == 0:
             raise FormatError(
-                f"no record of `{name}` is one of COCO instances; the first: {reasons[0].as_py()}",
+                f"no record of `{name}` is one of COCO {coco.flavour}; the first: {reasons[0].as_py()}",
                 where=where,
                 expected="COCO's keys and types, e.g. an integer `id`",
-                fix="check that this is an instances file, not captions or panoptic",
+                fix="check --annotations",
             )

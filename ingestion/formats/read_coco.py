@@ -5,13 +5,22 @@ from pathlib import Path
 import pyarrow.compute as pc
 
 from ingestion.formats.coco import parse
+from ingestion.formats.coco_annotations import FORMATS
 from ingestion.records import Records
 from ingestion.source import Source, require_any_file, require_images, require_names
 from lakesight.errors import FormatError, UserError
 
 
-def read_coco(images: Path, annotations: Path, *, dataset: str, split: str | None, allow_orphans: bool) -> Source:
-    """Read and validate.
+def read_coco(
+    images: Path,
+    annotations: Path,
+    *,
+    dataset: str,
+    split: str | None,
+    allow_orphans: bool,
+    masks: Path | None = None,
+) -> Source:
+    """Read and validate. `masks`: the folder of a panoptic file's PNGs; by default it is named like the file.
 
     Raises:
         UserError: a file or folder is missing or empty, or a name is.
@@ -25,9 +34,35 @@ def read_coco(images: Path, annotations: Path, *, dataset: str, split: str | Non
     if not allow_orphans:
         _refuse_orphans(records, str(annotations))
     return Source(
-        path=annotations.resolve(), format="coco", images=images.resolve(), dataset=dataset, split=split,
+        path=annotations.resolve(),
+        format=FORMATS[records.flavour],
+        images=images.resolve(),
+        dataset=dataset,
+        split=split,
         records=records,
-    )  # fmt: skip
+        masks=_masks(annotations, masks, records),
+    )
+
+
+def _masks(annotations: Path, masks: Path | None, records: Records) -> Path | None:
+    """The folder of the PNGs, for a panoptic file."""
+    if records.flavour != "panoptic":
+        if masks is not None:
+            raise UserError(
+                f"--masks is for panoptic files, and this one has {records.flavour}",
+                where=str(annotations),
+                fix="leave --masks out, or check --annotations",
+            )
+        return None
+    folder = masks or annotations.with_suffix("")
+    if not folder.is_dir():
+        raise UserError(
+            "the folder of the panoptic PNGs is not there",
+            where=str(folder),
+            expected="the PNGs that `file_name` of the annotations names",
+            fix="say where they are with --masks",
+        )
+    return folder.resolve()
 
 
 def _read(annotations: Path) -> bytes:
@@ -37,7 +72,7 @@ def _read(annotations: Path) -> bytes:
         raise UserError(
             f"the annotation file cannot be read: {error.strerror}",
             where=str(annotations),
-            expected="a COCO instances JSON file",
+            expected="a COCO JSON file",
             fix="check --annotations",
         ) from error
 

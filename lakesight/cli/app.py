@@ -10,7 +10,7 @@ import sys
 import typer
 from rich.console import Console
 
-from lakesight.cli import explore, ingest, quality, scoring, setup, training
+from lakesight.cli import explore, export, ingest, quality, scoring, setup, training
 from lakesight.errors import UserError
 
 app = typer.Typer(
@@ -20,6 +20,7 @@ app = typer.Typer(
     add_completion=False,
 )
 app.add_typer(ingest.app, name="ingest")
+app.add_typer(export.app, name="export")
 for verbs in (quality, training, scoring, explore, setup):
     app.add_typer(verbs.app)
 

@@ -37,7 +37,7 @@ def dataset_name(warehouse: Warehouse, name: str | None) -> str:
     """
     from lakesight import delta
 
-    there = sorted(set(delta.read(warehouse, "categories", columns=["dataset"])["dataset"].to_pylist()))
+    there = sorted(set(delta.read(warehouse, "images", columns=["dataset"])["dataset"].to_pylist()))
     expected = f"one of {', '.join(there)}" if there else "a data set that `lakesight ingest` has written"
     if name is not None and name not in there:
         raise UserError(f"there is no data set {name!r}", where=str(warehouse.root), expected=expected)

@@ -8,6 +8,7 @@ import pyarrow.compute as pc
 import pytest
 from deltalake import DeltaTable
 
+from ingestion.export.export import Request, export
 from ingestion.load import ingest_coco
 from lakesight import delta, shapes
 from lakesight.config import Config, IngestConfig
@@ -38,8 +39,12 @@ def broken(tmp_path):
     return path.parent, shapes.plant_defects(path)
 
 
+def read(path):
+    return json.loads(path.read_text())
+
+
 def edit(path, change):
-    file = json.loads(path.read_text())
+    file = read(path)
     change(file)
     path.write_text(json.dumps(file))
 
@@ -117,7 +122,7 @@ def test_twice_is_as_once(ingest, warehouse, broken, shapes_coco):
 
 @pytest.mark.realdata
 @pytest.mark.slow
-def test_coco_lands_whole(ingest, warehouse, data):
+def test_coco_lands_whole_and_comes_back(ingest, warehouse, data, tmp_path):
     folder = data / "coco/permissive"
     for split in ("train2017", "val2017"):
         report = ingest_coco(
@@ -149,6 +154,20 @@ def test_coco_lands_whole(ingest, warehouse, data):
     )
     assert (report.changes["annotations"].added, report.changes["images"].updated) == (0, 0)
     assert report.changes["annotations"].updated == 42
+    # And back: the boxes as they came, those of people with their keypoints.
+    export(warehouse, Config(), "coco", Request(dataset="coco", to=tmp_path / "out"))
+    people = read(folder / "annotations/person_keypoints_val2017.json")["annotations"]
+    for split, further in (("train2017", []), ("val2017", people)):
+        stated = read(folder / f"annotations/instances_{split}.json")
+        back = read(tmp_path / f"out/annotations/instances_{split}.json")
+        expected = {a["id"]: a for a in stated["annotations"]} | {a["id"]: a for a in further}
+        assert {a["id"]: a for a in back["annotations"]} == expected
+        assert {i["id"]: i for i in back["images"]} == {i["id"]: i for i in stated["images"]}
+        assert [c["id"] for c in back["categories"]] == [c["id"] for c in stated["categories"]]
+        assert (back["info"], back["licenses"]) == (stated["info"], stated["licenses"])
+        for image in stated["images"]:
+            name = f"{split}/{image['file_name']}"
+            assert (tmp_path / "out" / name).read_bytes() == (folder / name).read_bytes()
 
 
 @pytest.mark.realdata

@@ -69,6 +69,7 @@ CASES = {
     "annotation_segmentation_valid": [
         ("'[[1,2,3]]' AS segmentation", "'\"text\"' AS segmentation"),
         ("'{\"counts\":\"a\",\"size\":[1,2]}' AS segmentation", "'[[1,\"NaN\"]]' AS segmentation"),
+        ("'{\"counts\":\"PNaN1\",\"size\":[1,2]}' AS segmentation", "'[[\"-Infinity\",1]]' AS segmentation"),
         ("CAST(NULL AS STRING) AS segmentation", "'5' AS segmentation"),
         ("'[]' AS segmentation", "'true' AS segmentation"),
     ],

@@ -6,6 +6,8 @@ import msgspec
 import pytest
 
 from ingestion.formats import coco
+from ingestion.formats.json_records import text, value
+from ingestion.records import ANNOTATION_RECORDS, CATEGORY_RECORDS
 from lakesight.errors import FormatError
 from lakesight.tables import ANNOTATIONS, CATEGORIES
 
@@ -21,9 +23,9 @@ def parse(images=(IMAGE,), annotations=(BOX,), categories=(CATEGORY,), **further
 
 def test_records_cover_the_tables():
     ours = {"dataset", "ingested_at", "run_id", "label"}
-    assert set(coco.ANNOTATION_RECORDS.names) >= set(ANNOTATIONS.arrow.names) - ours
-    assert set(coco.CATEGORY_RECORDS.names) >= set(CATEGORIES.arrow.names) - ours
-    for table, schema in ((ANNOTATIONS, coco.ANNOTATION_RECORDS), (CATEGORIES, coco.CATEGORY_RECORDS)):
+    assert set(ANNOTATION_RECORDS.names) >= set(ANNOTATIONS.arrow.names) - ours
+    assert set(CATEGORY_RECORDS.names) >= set(CATEGORIES.arrow.names) - ours
+    for table, schema in ((ANNOTATIONS, ANNOTATION_RECORDS), (CATEGORIES, CATEGORY_RECORDS)):
         for name in set(table.arrow.names) & set(schema.names):
             assert schema.field(name).type == table.arrow.field(name).type
 
@@ -70,15 +72,10 @@ def test_further_keys_are_kept():
 
 
 @pytest.mark.parametrize(
-    "value", ["gate", "4", "null", "", '"', "[1]", "NaN", "é\n", 4, 4.5, None, True, [1], {"a": "b"}]
+    "stated", ["gate", "4", "null", "", '"', "[1]", "NaN", "1e400", "é\n", 4, 4.5, None, True, [1], {"a": "b"}]
 )
-def test_texts_come_back(value):
-    found = coco.text(json.dumps(value).encode())
-    try:
-        back = msgspec.json.decode(found)
-    except msgspec.DecodeError:
-        back = found
-    assert back == value
+def test_texts_come_back(stated):
+    assert msgspec.json.decode(value(text(json.dumps(stated).encode()))) == stated
 
 
 @pytest.mark.parametrize(
@@ -87,6 +84,8 @@ def test_texts_come_back(value):
         (BOX | {"id": "7"}, "`int`, got `str`"),
         (BOX | {"id": 2**63}, "<= 9223372036854775807"),
         (BOX | {"id": 1.5}, "`int`, got `float`"),
+        (BOX | {"id": 1.0, "image_id": 1.5}, "`int`, got `float` - at `$.image_id`"),
+        (BOX | {"id": True}, "`int`, got `bool`"),
         (BOX | {"bbox": [0, float("nan"), 1, 1]}, "`float`, got `str` - at `$.bbox[1]`"),
         (BOX | {"bbox": "0 0 1 1"}, "`array | null`, got `str`"),
         (BOX | {"area": float("inf")}, "got `str` - at `$.area`"),
@@ -94,7 +93,19 @@ def test_texts_come_back(value):
         ([1, 2], "`object`, got `array`"),
         (None, "`object`, got `null`"),
     ],
-    ids=["string id", "huge id", "float id", "nan", "string box", "inf", "no image", "array", "null"],
+    ids=[
+        "string id",
+        "huge id",
+        "float id",
+        "one of two floats",
+        "bool id",
+        "nan",
+        "string box",
+        "inf",
+        "no image",
+        "array",
+        "null",
+    ],
 )
 def test_a_bad_record_costs_itself(record, why):
     rows = parse(annotations=[BOX, record, BOX | {"id": 8}]).annotations.to_pylist()
@@ -118,6 +129,8 @@ def test_bad_images_and_categories_cost_themselves():
         (b"", "not JSON"),
         (b"\xff\xd8\xff\xe0", "not JSON"),
         (b'{"images": [', "not JSON"),
+        (b'{"images": [], "annotations": [], "x": ' + b"[" * 99999 + b"]" * 99999 + b"}", "recursion depth"),
+        (b'{"images": [], "annotations": []}', "missing required field `categories`"),
         (b'{"images": [], "categories": []}', "missing required field `annotations`"),
         (b'{"annotations": [], "categories": []}', "missing required field `images`"),
         (b'{"images": {}, "annotations": [], "categories": []}', "`array`, got `object` - at `$.images`"),
@@ -138,3 +151,99 @@ def test_byte_order_mark_and_no_annotations():
     text = b"\xef\xbb\xbf" + json.dumps({"images": [IMAGE], "annotations": [], "categories": []}).encode()
     found = coco.parse(text, "f.json")
     assert (found.images.num_rows, found.annotations.num_rows, found.categories.num_rows) == (1, 0, 0)
+
+
+CAPTION = {"id": 7, "image_id": 1, "caption": "a cat"}
+SEGMENT = {"id": 65537, "category_id": 2, "area": 4, "bbox": [0, 0, 2, 2], "iscrowd": 0}
+PANOPTIC = {"image_id": 1, "file_name": "a.png", "segments_info": [SEGMENT, SEGMENT | {"id": 3}]}
+LABEL = {"id": 7, "image_id": 1, "category_id": 2}
+
+
+@pytest.mark.parametrize(
+    ("annotations", "flavour"),
+    [
+        ([], "instances"),
+        ([BOX], "instances"),
+        ([BOX | {"keypoints": [1, 2, 2], "num_keypoints": 1}], "instances"),
+        ([BOX | {"caption": "of a box"}], "instances"),
+        ([BOX, LABEL | {"id": 8}], "instances"),
+        ([CAPTION], "captions"),
+        ([CAPTION | {"category_id": 0}, None], "captions"),
+        ([PANOPTIC], "panoptic"),
+        ([LABEL], "labels"),
+        ([LABEL | {"score": 1}], "labels"),
+    ],
+)
+def test_the_flavour_is_in_the_annotations(annotations, flavour):
+    assert parse(annotations=annotations).flavour == flavour
+
+
+@pytest.mark.parametrize("others", [[CAPTION], [PANOPTIC]])
+def test_mixed_flavours_are_refused(others):
+    with pytest.raises(FormatError, match="mixes flavours") as caught:
+        parse(annotations=[BOX, BOX, *others])
+    assert "2 of instances, 1 of" in str(caught.value)
+
+
+def test_a_caption_has_no_box_and_an_id_of_its_own():
+    (row,) = parse(annotations=[CAPTION | {"category_id": 0}], categories=[]).annotations.to_pylist()
+    assert (row["annotation_id"], row["category_id"], row["bbox"], row["image_level"]) == (-8, None, None, True)
+    assert dict(row["attributes"]) == {"caption": "a cat", "category_id": "0"}
+    no_categories = {"images": [IMAGE], "annotations": [CAPTION]}
+    assert coco.parse(json.dumps(no_categories).encode(), "f.json").categories.num_rows == 0
+
+
+def test_a_label_is_about_the_whole_image():
+    (row,) = parse(annotations=[LABEL]).annotations.to_pylist()
+    assert (row["annotation_id"], row["category_id"], row["image_level"]) == (7, 2, True)
+
+
+def test_segments_are_rows():
+    other = PANOPTIC | {"image_id": 9, "note": [1]}
+    bad = PANOPTIC | {"segments_info": [SEGMENT | {"id": "x"}, SEGMENT | {"id": 5, "who": "me"}]}
+    found = parse(annotations=[PANOPTIC, other, bad, {"image_id": 1, "segments_info": []}]).annotations
+    good = [row for row in found.to_pylist() if row["refused_by"] is None]
+    assert [dict(row["attributes"])["segment_id"] for row in good] == ["65537", "3", "65537", "3", "5"]
+    assert len({row["annotation_id"] for row in good}) == 5
+    assert all(row["annotation_id"] >= 0 for row in good)
+    assert json.loads(dict(good[2]["attributes"])["panoptic"]) == {"file_name": "a.png", "note": [1]}
+    assert dict(good[4]["attributes"])["who"] == "me"
+    reasons = [row["refused_because"] for row in found.to_pylist() if row["refused_by"]]
+    assert len(reasons) == 2
+    assert {"`file_name`" in why for why in reasons} == {True, False}
+    assert len(set(found["ordinal"].to_pylist())) == 7
+    again = parse(annotations=[other, PANOPTIC]).annotations["annotation_id"].to_pylist()
+    assert set(again) <= {row["annotation_id"] for row in good}  # whatever else is in the file
+
+
+@pytest.mark.parametrize("number", [7, 2**53 + 1, -5, 0, 2**63 - 1, -(2**63)])
+def test_ids_are_exact_however_they_are_written(number):
+    for written in (str(number), f"{number}.0", f"{number}.000"):
+        box = json.dumps(BOX | {"id": 0}).replace('"id": 0', f'"id": {written}')
+        text = f'{{"images": [{json.dumps(IMAGE)}], "annotations": [{box}], "categories": [{json.dumps(CATEGORY)}]}}'
+        assert coco.parse(text.encode(), "f.json").annotations["annotation_id"].to_pylist() == [number]
+
+
+@pytest.mark.parametrize("written", ["NaN", "Infinity", "-Infinity"])
+def test_what_json_has_not_costs_its_record(written):
+    box = json.dumps(BOX | {"id": 8, "area": 0}).replace('"area": 0', f'"area": {written}')
+    text = f'{{"images": [{json.dumps(IMAGE)}], "annotations": [{json.dumps(BOX)}, {box}], "categories": []}}'
+    rows = coco.parse(text.encode(), "f.json").annotations.to_pylist()
+    assert [row["refused_by"] for row in rows] == [None, "annotation_record_valid"]
+
+
+@pytest.mark.parametrize(
+    "written", ["[]", "null", '{"counts": [0, 12], "size": [3, 4]}', '{"counts":"0;NaN","size":[3,4]}']
+)
+def test_segmentation_stays_as_it_is_written(written):
+    box = json.dumps(BOX | {"segmentation": 0}).replace('"segmentation": 0', f'"segmentation": {written}')
+    text = f'{{"images": [{json.dumps(IMAGE)}], "annotations": [{box}], "categories": []}}'
+    found = coco.parse(text.encode(), "f.json").annotations["segmentation"].to_pylist()
+    assert found == [None if written == "null" else written]
+
+
+def test_of_a_key_that_is_there_twice_the_last_counts():
+    box = json.dumps(BOX)[:-1] + ', "id": 9, "who": "me", "who": "you"}'
+    text = f'{{"images": [{json.dumps(IMAGE)}], "annotations": [{box}], "categories": []}}'
+    (row,) = coco.parse(text.encode(), "f.json").annotations.to_pylist()
+    assert (row["annotation_id"], dict(row["attributes"])) == (9, {"who": "you"})

@@ -1,0 +1,1 @@
+"""The way back: tables at a version -> files of COCO, Pascal VOC or YOLO."""

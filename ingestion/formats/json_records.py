@@ -1,0 +1,124 @@
+"""JSON records, one by one: what is typed, a row for each that is not, and their further keys as texts (pure)."""
+
+import gc
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Annotated, Any, NamedTuple, TypeVar
+
+import msgspec
+import pyarrow as pa
+
+Int32 = Annotated[int, msgspec.Meta(ge=-(2**31), le=2**31 - 1)]
+Int64 = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
+NULL = b"null"
+T = TypeVar("T")
+_WHOLE = re.compile(rb"(-?\d+)\.0+")
+
+
+class Typed(NamedTuple):
+    """(its place in the file, the record, its JSON)."""
+
+    ordinal: int
+    record: Any
+    raw: bytes
+
+
+Refused = list[dict[str, Any]]
+"""Rows with `ordinal`, `record`, `refused_by`, `refused_because`; all other columns are NULL."""
+
+
+@contextmanager
+def no_gc() -> Iterator[None]:
+    """No garbage collection: a million live objects make it most of the parsing time."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
+
+
+def each(raws: Sequence[msgspec.Raw], kind: type, rule: str) -> tuple[list[Typed], Refused]:
+    """What is a `kind`, and a row for each record that is not: it breaks `rule`."""
+    good: list[Typed] = []
+    refused: Refused = []
+    for ordinal, raw in enumerate(raws):
+        text = bytes(raw)
+        try:
+            text.decode()
+            good.append(Typed(ordinal, typed(text, kind), text))
+        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+            refused.append(refusal(ordinal, text, rule, str(error)))
+    return good, refused
+
+
+def typed(raw: bytes, kind: type[T]) -> T:
+    """A record as a `kind`; whole numbers written as floats (`"id": 7.0`, as pandas does) count as integers.
+
+    Raises:
+        msgspec.MsgspecError: it is none.
+    """
+    try:
+        return msgspec.json.decode(raw, type=kind)
+    except msgspec.ValidationError:
+        if not _WHOLE.search(raw):
+            raise
+    fields = msgspec.json.decode(raw, type=dict[str, msgspec.Raw])
+    whole = {key: msgspec.Raw(_without_fraction(bytes(value))) for key, value in fields.items()}
+    return msgspec.json.decode(msgspec.json.encode(whole), type=kind)
+
+
+def _without_fraction(value: bytes) -> bytes:
+    whole = _WHOLE.fullmatch(value)
+    return whole[1] if whole else value
+
+
+def refusal(ordinal: int, raw: bytes, rule: str, why: str) -> dict[str, Any]:
+    """The row of a record that cannot be used."""
+    return {"ordinal": ordinal, "record": raw.decode(errors="replace"), "refused_by": rule, "refused_because": why}
+
+
+def records(schema: pa.Schema, columns: dict[str, Any], refused: Refused) -> pa.Table:
+    """Good records by column, those left out NULL, and then the refused ones."""
+    rows = len(columns["ordinal"])
+    arrays = [pa.array(columns.get(field.name, [None] * rows), field.type) for field in schema]
+    good = pa.table(arrays, schema=schema)
+    return pa.concat_tables([good, pa.Table.from_pylist(refused, schema=schema)])
+
+
+def json_or_none(raw: msgspec.Raw) -> str | None:
+    """A JSON value as it is written; NULL for null."""
+    found = bytes(raw)
+    return None if found == NULL else found.decode()
+
+
+def further(raw: bytes, known: set[str]) -> dict[str, str]:
+    """The record's other keys, sorted, as texts."""
+    fields: dict[str, msgspec.Raw] = msgspec.json.decode(raw, type=dict[str, msgspec.Raw])
+    return {key: text(bytes(fields[key])) for key in sorted(fields) if key not in known}
+
+
+def text(raw: bytes) -> str:
+    """A JSON value as text: strings as they are - unless they read as JSON themselves - and JSON for the rest.
+
+    So `metadata['camera'] = 'gate'` can be asked plainly, and `value` gives back what was written.
+    """
+    if not raw.startswith(b'"'):
+        return bytes(msgspec.json.format(raw, indent=-1)).decode()
+    plain: str = msgspec.json.decode(raw, type=str)
+    return raw.decode() if _is_json(plain) else plain
+
+
+def value(text: str) -> msgspec.Raw:
+    """The JSON of a `text`."""
+    return msgspec.Raw(text.encode() if _is_json(text) else msgspec.json.encode(text))
+
+
+def _is_json(text: str) -> bool:
+    try:
+        msgspec.json.decode(text, type=msgspec.Raw)
+    except (msgspec.DecodeError, RecursionError):
+        return False
+    return True

@@ -1,0 +1,81 @@
+"""Tables -> files: `lakesight export FORMAT`, the way back of `ingest`."""
+
+import enum
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from lakesight import show
+from lakesight.cli.options import DEFAULT_ROOT, ConfigFile, Dataset, Override, Root, dataset_name, start
+from lakesight.warehouse import open_warehouse
+
+if TYPE_CHECKING:
+    from ingestion.export.export import Format
+
+app = typer.Typer(help="Tables -> COCO, VOC or YOLO files, from any version.", no_args_is_help=True)
+
+
+class Images(enum.StrEnum):
+    """What to do with image files."""
+
+    COPY = "copy"
+    NONE = "none"
+
+
+To = Annotated[Path, typer.Option("--to", help="New folder to write.")]
+At = Annotated[str | None, typer.Option("--at", help="The tables as of this time, ISO 8601. Default: now.")]
+Where = Annotated[str | None, typer.Option("--where", help="SQL over the columns of images: \"split = 'val'\".")]
+Sql = Annotated[str | None, typer.Option("--sql", help="SELECT dataset, image_id FROM ...")]
+WithImages = Annotated[Images, typer.Option("--images", help="Write the image files too, or not.")]
+Force = Annotated[bool, typer.Option("--force", help="Replace an earlier export.")]
+
+
+def _verb(format: "Format") -> Callable[..., None]:
+    def verb(
+        to: To,
+        root: Root = DEFAULT_ROOT,
+        dataset: Dataset = None,
+        at: At = None,
+        where: Where = None,
+        sql: Sql = None,
+        images: WithImages = Images.COPY,
+        force: Force = False,
+        config: ConfigFile = None,
+        override: Override = None,
+    ) -> None:
+        from ingestion.export.export import Request, export
+
+        settings = start(root, config, override)
+        warehouse = open_warehouse(root)
+        name, copy = dataset_name(warehouse, dataset), images is Images.COPY
+        request = Request(dataset=name, to=to, at=at, where=where, sql=sql, images=copy, force=force)
+        show.exported(export(warehouse, settings, format, request))
+
+    return verb
+
+
+app.command("coco", help="COCO JSON by flavour and split: instances with keypoints, captions, panoptic, labels.")(
+    _verb("coco")
+)
+app.command("voc", help="Pascal VOC: Annotations/*.xml, ImageSets, JPEGImages. Boxes only.")(_verb("voc"))
+app.command("yolo", help="YOLO: labels/*.txt, images, data.yaml. Boxes only, without crowds.")(_verb("yolo"))
+
+
+@app.command("predictions")
+def export_predictions(
+    model: Annotated[str, typer.Option(help="name or name/version, as in `predictions`. Default version: the latest.")],
+    to: Annotated[Path, typer.Option("--to", help="COCO results JSON to write.")],
+    root: Root = DEFAULT_ROOT,
+    dataset: Dataset = None,
+    split: Annotated[str | None, typer.Option(help="Only images of this split.")] = None,
+    force: Force = False,
+) -> None:
+    """Predictions -> COCO results JSON: what `import-detections` reads."""
+    from serving.results import export_results as run
+
+    start(root, None, None)
+    warehouse = open_warehouse(root)
+    name = dataset_name(warehouse, dataset)
+    show.results_exported(run(warehouse, model=model, dataset=name, split=split, to=to, force=force))

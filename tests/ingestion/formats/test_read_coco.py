@@ -1,0 +1,46 @@
+"""A COCO file as the user names it: where the PNGs of a panoptic one are."""
+
+import json
+
+import pytest
+
+from ingestion.formats.read_coco import read_coco
+from lakesight.errors import UserError
+
+SEGMENT = {"id": 1, "category_id": 1, "area": 1, "bbox": [0, 0, 1, 1], "iscrowd": 0}
+PANOPTIC = [{"image_id": 1, "file_name": "a.png", "segments_info": [SEGMENT]}]
+
+
+@pytest.fixture
+def read(tmp_path):
+    def run(annotations, masks=None):
+        (tmp_path / "images").mkdir()
+        (tmp_path / "images" / "a.jpg").write_bytes(b"not looked at")
+        file = {"images": [{"id": 1, "file_name": "a.jpg"}], "annotations": annotations}
+        file["categories"] = [{"id": 1, "name": "cat"}]
+        (tmp_path / "p.json").write_text(json.dumps(file))
+        names = {"dataset": "d", "split": None, "allow_orphans": False}
+        return read_coco(tmp_path / "images", tmp_path / "p.json", masks=masks, **names)
+
+    return run
+
+
+def test_masks_are_in_the_folder_named_like_the_file(read, tmp_path):
+    (tmp_path / "p").mkdir()
+    source = read(PANOPTIC)
+    assert (source.masks, source.format) == (tmp_path / "p", "coco_panoptic")
+
+
+def test_masks_are_where_the_user_says(read, tmp_path):
+    (tmp_path / "elsewhere").mkdir()
+    assert read(PANOPTIC, tmp_path / "elsewhere").masks == tmp_path / "elsewhere"
+
+
+def test_masks_are_nowhere(read):
+    with pytest.raises(UserError, match="say where they are with --masks"):
+        read(PANOPTIC)
+
+
+def test_masks_of_a_file_that_has_none(read, tmp_path):
+    with pytest.raises(UserError, match="--masks is for panoptic files, and this one has instances"):
+        read([{"id": 1, "image_id": 1, "category_id": 1, "bbox": [0, 0, 1, 1]}], tmp_path)

@@ -1,0 +1,43 @@
+"""Panoptic PNGs <-> RLE, against pycocotools."""
+
+import io
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+from pycocotools import mask as oracle
+
+from ingestion.masks import read_segments, write_segments
+
+
+def png(numbers: np.ndarray) -> bytes:
+    rgb = np.stack([numbers & 255, numbers >> 8 & 255, numbers >> 16 & 255], axis=-1).astype(np.uint8)
+    out = io.BytesIO()
+    Image.fromarray(rgb).save(out, "PNG")
+    return out.getvalue()
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 9), (9, 1), (13, 7)], ids=str)
+def test_masks_are_those_of_pycocotools(shape):
+    numbers = np.random.default_rng(0).choice([0, 1, 256, 2**24 - 1], shape).astype(np.uint32)
+    found = read_segments(png(numbers), [1, 256, 2**24 - 1])
+    assert (found.height, found.width, found.unlisted) == (*shape, [])
+    assert set(found.masks) == set(np.unique(numbers).tolist()) - {0}
+    for number, mask in found.masks.items():
+        expected = oracle.encode(np.asfortranarray(numbers == number, np.uint8))
+        rle = json.loads(mask.segmentation)
+        assert (rle["size"], rle["counts"].encode()) == (list(shape), expected["counts"])
+        assert (mask.area, mask.bbox) == (oracle.area(expected), oracle.toBbox(expected).tolist())
+    back = write_segments(*shape, {number: mask.segmentation for number, mask in found.masks.items()})
+    assert np.array_equal(np.asarray(Image.open(io.BytesIO(back))), np.asarray(Image.open(io.BytesIO(png(numbers)))))
+
+
+def test_what_is_asked_and_not_there_and_the_other_way_round():
+    found = read_segments(png(np.array([[0, 5, 6]], np.uint32)), [5, 7])
+    assert (set(found.masks), found.unlisted) == ({5}, [6])
+
+
+def test_what_is_no_image():
+    with pytest.raises(Exception, match="cannot identify"):
+        read_segments(b"no image", [1])

@@ -1,0 +1,53 @@
+"""Predictions -> COCO results -> predictions."""
+
+import json
+
+import pytest
+
+from lakesight import delta
+from lakesight.errors import UserError
+from serving.importing import import_detections
+from serving.results import export_results
+
+
+@pytest.fixture
+def imported(warehouse, shapes_coco, fill, tmp_path):
+    fill(warehouse, shapes_coco / "instances_val.json", dataset="shapes", split="val")
+    boxes = json.loads((shapes_coco / "instances_val.json").read_text())["annotations"]
+    results = [
+        {key: box[key] for key in ("image_id", "category_id", "bbox")} | {"score": 1 / (3 + n)}
+        for n, box in enumerate(boxes)
+    ]
+    (tmp_path / "results.json").write_text(json.dumps(results))
+    for version in ("1", "2"):
+        import_detections(
+            warehouse, results=tmp_path / "results.json", model="other", version=version, dataset="shapes"
+        )
+    return warehouse, results
+
+
+def test_detections_come_back(imported, tmp_path):
+    warehouse, results = imported
+    to = tmp_path / "out" / "back.json"
+    report = export_results(warehouse, model="other", dataset="shapes", to=to)
+    assert (report.model_version, report.num_images, report.num_detections) == ("2", 8, len(results))
+    assert json.loads(to.read_text()) == sorted(results, key=lambda found: found["image_id"])
+    import_detections(warehouse, results=to, model="again", version="1", dataset="shapes")
+    rows = delta.read(warehouse, "predictions").to_pylist()
+    found = {(r["model_name"], r["model_version"], r["image_id"]): r["detections"] for r in rows}
+    assert all(found["again", "1", image] == found["other", "1", image] for _, _, image in found)
+
+
+def test_what_is_asked_wrongly(imported, tmp_path):
+    warehouse, _ = imported
+    to = tmp_path / "back.json"
+    for model, split, message in (
+        ("nobody", None, "has scored no image"), ("other/9", None, "scored none"), ("other", "train", "scored none"),
+    ):  # fmt: skip
+        with pytest.raises(UserError, match=message):
+            export_results(warehouse, model=model, dataset="shapes", to=to, split=split)
+    assert not to.exists()
+    export_results(warehouse, model="other/1", dataset="shapes", to=to)
+    with pytest.raises(UserError, match="--force"):
+        export_results(warehouse, model="other/1", dataset="shapes", to=to)
+    export_results(warehouse, model="other/1", dataset="shapes", to=to, force=True)
