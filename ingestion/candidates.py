@@ -22,6 +22,7 @@ from lakesight.tables import LONG
 FACTS = ("pixel_hash", "format", "mode", "width", "height", "exif_orientation")
 """What decoding says of an image and the table keeps: for bytes that are held already it comes from there."""
 HELD_IMAGE = ("image_id", "source_uri", "sha256", *FACTS)
+NO_IDS = pa.array([], LONG)
 HELD_ANNOTATION = ("annotation_id", "image_id")
 
 
@@ -54,20 +55,23 @@ def image_candidates(records: pa.Table, decoded: pa.Table, held: pa.Table) -> pa
     return table.append_column("duplicate_of", _duplicate_of(table, same_pixels, held))
 
 
-def annotation_candidates(records: pa.Table, images: pa.Table, categories: pa.Table, held: pa.Table) -> pa.Table:
+def annotation_candidates(
+    records: pa.Table, images: pa.Table, categories: pa.Table, held: pa.Table, taken: pa.Array | None = None
+) -> pa.Table:
     """`ANNOTATION_RECORDS` + `id_taken`, `image_known`, `category_known`, `image_width`, `image_height`.
 
     Boxes come out in pixels. `images` and `categories` are what was accepted of the same file; `held` has columns
-    `HELD_ANNOTATION`.
+    `HELD_ANNOTATION`; `taken` are annotation ids that earlier records of the file have.
     """
     image = look_up(records["image_id"], images, "image_id")
     category = look_up(records["category_id"], categories, "category_id")
     own = look_up(records["annotation_id"], held, "annotation_id")
+    before = pc.is_in(records["annotation_id"], value_set=NO_IDS if taken is None else taken, skip_nulls=True)
     elsewhere = pc.not_equal(own["image_id"], records["image_id"])  # NULL where there is no such row
     untyped = pc.is_null(records["annotation_id"])  # refused for that alone
     classless = pc.and_(pc.fill_null(records["image_level"], False), pc.is_null(records["category_id"]))  # a caption
     columns = {
-        "id_taken": pc.or_(_repeats(records["annotation_id"]), pc.fill_null(elsewhere, False)),
+        "id_taken": pc.or_(pc.or_(_repeats(records["annotation_id"]), before), pc.fill_null(elsewhere, False)),
         "image_known": pc.or_(untyped, pc.is_valid(image["image_id"])),
         "category_known": pc.or_(pc.or_(untyped, classless), pc.is_valid(category["category_id"])),
         "image_width": image["width"],

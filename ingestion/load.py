@@ -179,7 +179,9 @@ def _judge(
         tables["images"] = judge(session, "images", images, folder / "images")
         known = _held(warehouse, source.dataset, "annotations", HELD_ANNOTATION)
         accepted = {name: good for name, (good, _) in tables.items()}
-        boxes = annotation_candidates(source.records.annotations, accepted["images"], accepted["categories"], known)
+        boxes = annotation_candidates(
+            source.records.annotations, accepted["images"], accepted["categories"], known, source.taken_ids
+        )
         tables["annotations"] = judge(session, "annotations", boxes, folder / "annotations")
     return decoded, {name: t[0] for name, t in tables.items()}, {name: t[1] for name, t in tables.items()}
 

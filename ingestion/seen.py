@@ -7,6 +7,7 @@ import hashlib
 import os
 from collections.abc import Mapping
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -30,6 +31,8 @@ def fingerprint(source: Source, config: IngestConfig) -> str:
         digest.update(_ipc(table))
     for name in source.records.images["file_name"].to_pylist():
         digest.update(repr(None if name is None else _stat(os.path.join(source.images, name))).encode())  # noqa: PTH118 - a Path each is half the time
+    if source.taken_ids is not None:
+        digest.update(np.ascontiguousarray(source.taken_ids.to_numpy(zero_copy_only=False)).data)
     if source.masks:
         for uri in mask_requests(source.records.annotations, source.masks)["source_uri"].to_pylist():
             digest.update(repr((uri, _stat(uri))).encode())

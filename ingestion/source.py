@@ -29,6 +29,8 @@ class Source:
     split: str | None
     """Split of the images that state none."""
     records: Records
+    taken_ids: pa.Array | None = None
+    """Annotation ids that records before these have, in the same file."""
     replaces: bool = False
     """Whether the files state all annotations of their images, so that those they no longer have are removed."""
     notes: tuple[str, ...] = ()

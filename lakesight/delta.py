@@ -224,11 +224,20 @@ def commit(
     return True
 
 
-def append(warehouse: Warehouse, name: str, tables: Iterable[pa.Table], *, sort_by: str) -> None:
-    """Append rows as they come, never all in memory; each row group is sorted. The caller holds the table's lock."""
+def append(warehouse: Warehouse, name: str, tables: Iterable[pa.Table], *, sort_by: str | None = None) -> None:
+    """Append rows as they come, never all in memory. The caller holds the table's lock.
+
+    `sort_by`: by this column within each row group of a table with image bytes.
+    """
     table = TABLES[name]
-    reader = pa.RecordBatchReader.from_batches(table.arrow, _row_groups(tables, table.arrow, sort_by))
+    batches = _row_groups(tables, table.arrow, sort_by) if sort_by else _batches(tables, table.arrow)
+    reader = pa.RecordBatchReader.from_batches(table.arrow, batches)
     write_deltalake(warehouse.path(name), reader, mode="append", writer_properties=_writer_properties(table))
+
+
+def _batches(tables: Iterable[pa.Table], schema: pa.Schema) -> Iterator[pa.RecordBatch]:
+    for table in tables:
+        yield from table.select(schema.names).cast(schema).to_batches()
 
 
 def _row_groups(tables: Iterable[pa.Table], schema: pa.Schema, sort_by: str) -> Iterator[pa.RecordBatch]:

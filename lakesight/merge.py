@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from lakesight import delta
 from lakesight.spark import IMAGE_LAYOUT, conf, quote, table_sql
@@ -60,6 +61,9 @@ def merge_arrow(
     differs = " OR ".join(_differs(column, column in keep) for column in compare) or "FALSE"
     values = {c: f"coalesce(s.{c}, t.{c})" if c in keep else f"s.{c}" for c in table.arrow.names}
     with warehouse.lock(name):
+        if gone.num_rows == 0 and not _any_held(warehouse, table, rows):
+            delta.append(warehouse, name, [rows])
+            return Change(added=rows.num_rows)
         done = (
             delta.open_table(warehouse, name)
             .merge(source, keys, source_alias="s", target_alias="t")
@@ -69,6 +73,16 @@ def merge_arrow(
             .execute()
         )
     return Change(done["num_target_rows_inserted"], done["num_target_rows_updated"], done["num_target_rows_deleted"])
+
+
+def _any_held(warehouse: Warehouse, table: Table, rows: pa.Table) -> bool:
+    """Whether the table has any of the keys: without one a MERGE is an append, which need not read the table."""
+    where = None
+    if "dataset" in table.key:
+        where = pc.field("dataset").isin(pc.unique(rows["dataset"]).to_pylist())
+    held = delta.read(warehouse, table.name, columns=table.key, where=where)
+    keys = rows.select(table.key).cast(held.schema)
+    return bool(keys.join(held, list(table.key), join_type="left semi").num_rows)
 
 
 def _keys_only(table: Table, keys: pa.Table | None) -> pa.Table:

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Protocol
 
 from rich.console import Console
@@ -16,10 +17,23 @@ class Advance(Protocol):
         """`done` of the step's total."""
 
 
+_HIDDEN: ContextVar[bool] = ContextVar("hidden", default=False)
+
+
+@contextmanager
+def hidden() -> Iterator[None]:
+    """Show no steps of the block: it is itself a step."""
+    token = _HIDDEN.set(True)
+    try:
+        yield
+    finally:
+        _HIDDEN.reset(token)
+
+
 @contextmanager
 def step(label: str, total: float | None = None) -> Iterator[Advance]:
     """Show `label` while the block runs, with a bar if `total` is known; yields a setter of what is done."""
-    console = Console(stderr=True)
+    console = Console(stderr=True, quiet=_HIDDEN.get())
     started = time.monotonic()
     with _bar(console, total) as bar:
         task = bar.add_task(label, total=total)

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import pyarrow as pa
 import pyarrow.compute as pc
 
 from ingestion.formats.coco import parse
@@ -33,14 +34,35 @@ def read_coco(
     require_any_file(records, images)
     if not allow_orphans:
         _refuse_orphans(records, str(annotations))
+    return coco_source(images, annotations, records, dataset=dataset, split=split, masks=masks)
+
+
+def coco_source(
+    images: Path,
+    annotations: Path,
+    records: Records,
+    *,
+    dataset: str,
+    split: str | None,
+    masks: Path | None,
+    part: int | None = None,
+    taken_ids: pa.Array | None = None,
+) -> Source:
+    """The source of a file's records; or of a part of a file, behind parts whose annotations have `taken_ids`.
+
+    Raises:
+        UserError: a panoptic file's PNGs are not there.
+    """
+    path = annotations.resolve()
     return Source(
-        path=annotations.resolve(),
+        path=path if part is None else path.with_name(f"{path.name}#{part}"),
         format=FORMATS[records.flavour],
         images=images.resolve(),
         dataset=dataset,
         split=split,
         records=records,
         masks=_masks(annotations, masks, records),
+        taken_ids=taken_ids,
     )
 
 
@@ -69,12 +91,17 @@ def _read(annotations: Path) -> bytes:
     try:
         return annotations.read_bytes()
     except OSError as error:
-        raise UserError(
-            f"the annotation file cannot be read: {error.strerror}",
-            where=str(annotations),
-            expected="a COCO JSON file",
-            fix="check --annotations",
-        ) from error
+        raise unreadable(annotations, error) from error
+
+
+def unreadable(annotations: Path, error: Exception) -> UserError:
+    """What to say of an annotation file that does not open."""
+    return UserError(
+        f"the annotation file cannot be read: {getattr(error, 'strerror', None) or error}",
+        where=str(annotations),
+        expected="a COCO JSON file",
+        fix="check --annotations",
+    )
 
 
 def _refuse_orphans(records: Records, where: str) -> None:

@@ -23,26 +23,20 @@ def ingest_coco(
     dataset: Annotated[str, typer.Option(help="Name the data set goes by in all tables.")],
     split: Annotated[str | None, typer.Option(help="train, val, test, ...")] = None,
     masks: Annotated[Path | None, typer.Option(help="Folder of panoptic PNGs; default: named like the JSON.")] = None,
+    chunk_mb: Annotated[int, typer.Option(min=0, help="Bound memory: so many MB of JSON at a time; 0: all.")] = 0,
     force: Annotated[bool, typer.Option("--force", help="Read every file, even if nothing has changed.")] = False,
     root: Root = DEFAULT_ROOT,
     config: ConfigFile = None,
     override: Override = None,
 ) -> None:
     """COCO of any flavour -> images, annotations, categories; what is wrong goes to quarantine."""
-    from ingestion.load import ingest_coco as run
+    from ingestion.chunks import ingest_coco_in_chunks
+    from ingestion.load import ingest_coco as ingest_whole
 
     settings = start(root, config, override)
-    report = run(
-        root,
-        settings,
-        images=images,
-        annotations=annotations,
-        masks=masks,
-        dataset=dataset,
-        split=split,
-        force=force,
-    )
-    show.ingested(report)
+    run = partial(ingest_coco_in_chunks, chunk_bytes=chunk_mb * 2**20) if chunk_mb else ingest_whole
+    work = partial(run, root, settings, images=images, annotations=annotations, masks=masks)
+    show.ingested(work(dataset=dataset, split=split, force=force))
 
 
 @app.command("voc")
