@@ -29,7 +29,7 @@ def fingerprint(source: Source, config: IngestConfig) -> str:
     for table in (source.records.images, source.records.annotations, source.records.categories):
         digest.update(_ipc(table))
     for name in source.records.images["file_name"].to_pylist():
-        digest.update(repr(None if name is None else _stat(os.path.join(source.images, name))).encode())  # noqa: PTH118 - a Path each is half the time
+        digest.update(repr(None if name is None else _stat(source.place(name))).encode())
     if source.masks:
         for uri in mask_requests(source.records.annotations, source.masks)["source_uri"].to_pylist():
             digest.update(repr((uri, _stat(uri))).encode())
