@@ -144,5 +144,6 @@ def _record(
 
 def _rows(warehouse: Warehouse, watched: Watched) -> pa.Table:
     """What `arrivals` has of the folder."""
-    mine = (pc.field("dataset") == watched.dataset) & (pc.field("folder") == str(watched.folder))
-    return delta.read(warehouse, "arrivals", columns=ARRIVALS.arrow.names, where=mine)
+    where = pc.field("dataset") == watched.dataset
+    rows = delta.read(warehouse, "arrivals", columns=ARRIVALS.arrow.names, where=where)
+    return rows.filter(pc.equal(rows["folder"], str(watched.folder)))

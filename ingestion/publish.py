@@ -118,9 +118,10 @@ def stale_annotations(warehouse: Warehouse, source: Source, accepted: Mapping[st
 
 def resolved(warehouse: Warehouse, source: Source, refused: pa.ChunkedArray) -> pa.Table:
     """Keys of the source's rows of `quarantine` for records that are no longer refused: a file was mended, or came."""
-    where = (pc.field("dataset") == source.dataset) & (pc.field("source_uri") == str(source.path))
-    held = delta.read(warehouse, "quarantine", columns=["record_hash"], where=where)
-    return held.filter(pc.invert(pc.is_in(held["record_hash"], value_set=refused.combine_chunks())))
+    where = pc.field("dataset") == source.dataset
+    held = delta.read(warehouse, "quarantine", columns=["record_hash", "source_uri"], where=where)
+    known = pc.is_in(held["record_hash"], value_set=refused.combine_chunks())
+    return held.filter(pc.and_not(pc.equal(held["source_uri"], str(source.path)), known))
 
 
 def _split(rows: pa.Table, held: pa.Table, compare: Sequence[str]) -> tuple[pa.Table, pa.Table]:
