@@ -11,6 +11,7 @@ import time
 
 import pytest
 
+from ingestion import load
 from ingestion.load import ingest_coco
 from ingestion.look import Watched
 from ingestion.stream import checkpoint, stream
@@ -71,19 +72,42 @@ def all_names(finished):
     return sorted(path.name for path in finished.iterdir())
 
 
-def statuses(warehouse):
-    rows = delta.read(warehouse, "arrivals").to_pylist()
-    return {os.path.basename(row["source_uri"]): row["status"] for row in rows}  # noqa: PTH119
+@pytest.fixture
+def statuses(warehouse, folder):
+    """A function: path in the folder -> `arrivals.status`."""
+
+    def read():
+        rows = delta.read(warehouse, "arrivals", columns=["source_uri", "status"]).to_pylist()
+        return {os.path.relpath(row["source_uri"], folder): row["status"] for row in rows}
+
+    return read
 
 
-def batch(tmp_path, folder):
+def batch(root, folder):
     """The warehouse of one `ingest coco` of the folder as it is."""
-    root = tmp_path / "batch"
     ingest_coco(root, Config(), images=folder, annotations=folder / "instances.json", dataset="d", split="train")
     return Warehouse(root)
 
 
-def test_files_that_dribble_in_end_as_one_batch(run, warehouse, finished, folder, tmp_path, contents):
+@pytest.fixture(scope="module")
+def expected(tmp_path_factory, finished, spark):
+    """One `ingest coco` of all files."""
+    return batch(tmp_path_factory.mktemp("expected") / "root", finished)
+
+
+@pytest.fixture
+def same(contents):
+    """A function: the tables of two warehouses are equal, but for the folder that the files were in."""
+
+    def compare(warehouse, folder, other, other_folder):
+        for name in DATA:
+            ours = repr(contents(warehouse, name)).replace(str(folder), "")
+            assert ours == repr(contents(other, name)).replace(str(other_folder), ""), name
+
+    return compare
+
+
+def test_files_that_dribble_in_end_as_one_batch(run, warehouse, finished, folder, expected, same):
     names = all_names(finished)
     images = [name for name in names if name.endswith(".jpg")]
     arrive(finished, folder, *images[:9], "notes.txt")
@@ -106,9 +130,7 @@ def test_files_that_dribble_in_end_as_one_batch(run, warehouse, finished, folder
     arrive(finished, folder, *names)
     report = run()
     assert report.files == {"ignored": 1, "landed": 23, "refused": 2}  # a broken image and a copy of another
-    expected = batch(tmp_path, folder)
-    for name in DATA:
-        assert contents(warehouse, name) == contents(expected, name), name
+    same(warehouse, folder, expected, finished)
 
 
 @pytest.fixture
@@ -119,19 +141,7 @@ def landed(run, finished, folder):
     return folder
 
 
-def test_nothing_new_is_no_commit_and_a_checkpoint_may_be_deleted(run, warehouse, landed, finished):
-    before = delta.versions(warehouse, *DATA, "sources", "arrivals")
-    run()
-    place = checkpoint(warehouse, Watched(landed, "d", "train"))
-    assert place.is_dir()
-    shutil.rmtree(place)
-    shutil.copy(finished / "notes.txt", landed / "more notes.txt")
-    assert run().files["ignored"] == 2
-    after = delta.versions(warehouse, *DATA, "sources", "arrivals")
-    assert after == before | {"arrivals": before["arrivals"] + 1}
-
-
-def test_touched_changed_moved_and_deleted_files(run, warehouse, landed, finished, tmp_path, contents):
+def test_touched_changed_moved_and_deleted_files(run, warehouse, landed, statuses, tmp_path, same):
     before = delta.versions(warehouse, *DATA)
     for path in landed.iterdir():
         path.touch()
@@ -146,9 +156,7 @@ def test_touched_changed_moved_and_deleted_files(run, warehouse, landed, finishe
     changes = run().changes
     assert (changes["images"].updated, changes["annotations"].updated) == (1, 1)
     assert sum(change.added for change in changes.values()) == 0
-    expected = batch(tmp_path, landed)
-    for name in DATA:
-        assert contents(warehouse, name) == contents(expected, name), name
+    same(warehouse, landed, batch(tmp_path / "batch", landed), landed)
 
     before = delta.versions(warehouse, "images", "annotations")
     (landed / "train_000007.jpg").unlink()
@@ -158,17 +166,160 @@ def test_touched_changed_moved_and_deleted_files(run, warehouse, landed, finishe
     assert report.examples["gone"] == ["train_000007.jpg", "train_000008.jpg"]
     assert "expected" not in report.files
     assert delta.versions(warehouse, "images", "annotations") == before
-    assert statuses(warehouse)["notes.txt"] == "ignored"
+    assert statuses()["notes.txt"] == "ignored"
 
 
-def test_files_that_are_as_they_landed_are_not_read_again(run, warehouse, landed, finished):
-    late = landed / "train_000003.jpg"
-    late.rename(landed / ".train_000003.jpg")
+def test_what_is_known_is_not_read_again_and_a_checkpoint_may_be_deleted(run, warehouse, landed, finished, monkeypatch):
+    asked = []
+    really = load.read_images
+
+    def counting(session, requests, *more):
+        asked.append(requests.num_rows)
+        return really(session, requests, *more)
+
+    monkeypatch.setattr(load, "read_images", counting)
+    before = delta.versions(warehouse, *DATA, "sources", "arrivals")
     run()
-    for path in landed.glob("*.jpg"):
-        path.chmod(0)  # changes ctime: these are looked at again ...
+    assert delta.versions(warehouse, *DATA, "sources", "arrivals") == before
+
+    place = checkpoint(warehouse, Watched(landed, "d", "train"))
+    assert place.is_dir()
+    shutil.rmtree(place)
+    shutil.copy(finished / "notes.txt", landed / "more notes.txt")
+    assert run().files["ignored"] == 2
+    after = delta.versions(warehouse, *DATA, "sources", "arrivals")
+    assert after == before | {"arrivals": before["arrivals"] + 1}
+    assert asked == []
+
+    (landed / "train_000003.jpg").touch()
+    run()
+    assert asked == [3]  # it, and the two that are refused
+    run(force=True)
+    assert asked == [3, 24]
+    assert delta.versions(warehouse, *DATA) == {name: before[name] for name in DATA}
+
+
+def test_two_files_that_may_be_meant_are_refused(run, warehouse, landed, statuses):
+    for name in ("a", "b"):
+        (landed / name).mkdir()
+        shutil.copy(landed / "train_000003.jpg", landed / name)
+    (landed / "train_000003.jpg").unlink()
+    run()
+    (row,) = [row for row in delta.read(warehouse, "quarantine").to_pylist() if "train_000003" in row["record"]]
+    assert "2 files may be meant" in row["errors"][0]["observed"]
+    shutil.rmtree(landed / "b")
+    run()
+    assert not [row for row in delta.read(warehouse, "quarantine").to_pylist() if "train_000003" in row["record"]]
+    assert (statuses()["a/train_000003.jpg"], statuses()["b/train_000003.jpg"]) == ("landed", "gone")
+
+
+def test_several_annotation_files_and_one_that_is_no_coco(run, warehouse, folder):
+    shapes.write_coco(folder / "day 1", split="train", num_images=3, seed=1, size=48)
+    shapes.write_coco(folder / "day 2", split="train", num_images=3, seed=2, size=48, first_id=101)
+    (folder / "results.json").write_text("[]")
+    report = run()
+    assert report.files == {"landed": 8, "refused": 1}
+    assert delta.count(warehouse, "images") == 6
+    edit(folder / "day 2" / "instances_train.json", lambda file: file["categories"][0].update(name="disc"))
+    report = run()
+    assert "'disc' here, but 'circle'" in report.reasons[str(folder / "day 2" / "instances_train.json")]
+    assert report.files == {"landed": 7, "refused": 2}
+
+
+def test_a_signal_ends_it_between_two_batches(run, folder, statuses):
+    def add_and_end():
+        for name in ("one.txt", "two.txt"):
+            (folder / name).write_text(name)
+            deadline = time.monotonic() + 60
+            while name not in statuses() and time.monotonic() < deadline:
+                time.sleep(0.1)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    thread = threading.Thread(target=add_and_end)
+    before = signal.getsignal(signal.SIGTERM)
+    thread.start()
+    report = run(every_s=0.2)
+    thread.join()
+    assert report.files == {"ignored": 2}
+    assert signal.getsignal(signal.SIGTERM) == before
+
+
+CASES = {
+    "no folder": (lambda f: {"watch": f / "nowhere"}, "the folder to watch is not there"),
+    "a file": (lambda f: {"watch": f.parent / "file.txt"}, "the folder to watch is not there"),
+    "the root in it": (lambda f: {"watch": f.parent}, "the tables lie in the watched folder"),
+    "no name": (lambda f: {"dataset": " "}, "has an empty name"),
+}
+
+
+@pytest.mark.parametrize(("wrong", "message"), CASES.values(), ids=CASES)
+def test_wrong_input_is_refused(tmp_path, folder, wrong, message):
+    (tmp_path / "file.txt").write_text("x")
+    options = {"watch": folder, "dataset": "d", "split": None} | wrong(folder)
+    with pytest.raises(UserError, match=message):
+        stream(tmp_path / "root", Config(), tell=print, **options)
+    assert not (tmp_path / "root").exists()
+
+
+def test_a_second_stream_of_a_folder_says_why_it_does_not_start(run, warehouse, folder):
+    message = "another process does this already: ingest stream --watch"
+    with alone(warehouse, f"ingest stream --watch {folder} --dataset d"), pytest.raises(UserError, match=message):
+        run()
+    assert run().files == {}
+
+
+STREAM = """
+import sys; from pathlib import Path
+from lakesight.config import Config, SparkConfig
+from ingestion.stream import stream
+root, folder, dataset = sys.argv[1:]
+stream(Path(root), Config(spark=SparkConfig(driver_memory="1g")), watch=Path(folder), dataset=dataset, split="train",
+       tell=lambda report: None)
+"""
+
+
+def start(root, folder, dataset):
+    return subprocess.Popen(
+        [sys.executable, "-c", STREAM, str(root), str(folder), dataset],
+        start_new_session=True,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+
+
+TABLE = "warehouse/lakesight.db/{}"
+COMMIT = TABLE + "/_delta_log/00000000000000000001.json"
+
+
+@pytest.mark.slow
+def test_killed_again_and_again(run, warehouse, finished, folder, expected, same):
+    names = all_names(finished)
+    arrive(finished, folder, *names[:15], "instances.json")
+    # Before anything was written, between two tables, and with all of them written but `arrivals`.
+    for seen in ("checkpoints/*/*/offsets/0", COMMIT.format("image_properties"), COMMIT.format("sources")):
+        run_until(start(warehouse.root, folder, "d"), warehouse.root, seen)
+    arrive(finished, folder, *names)
+    assert run().files == {"ignored": 1, "landed": 23, "refused": 2}
+    same(warehouse, folder, expected, finished)
+
+
+def run_until(process, root, seen):
+    """Kill a process and its children as soon as a file that matches `seen` is there."""
     try:
-        assert run().files.get("refused", 0) > 20 or os.geteuid() == 0
+        while process.poll() is None and not any(root.glob(seen)):
+            time.sleep(0.005)
+        assert process.poll() is None, "it ended before it could be killed"
     finally:
-        for path in landed.glob("*.jpg"):
-            path.chmod(0o644)
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+@pytest.mark.slow
+def test_two_streams_at_once_both_land(run, warehouse, folder, tmp_path):
+    one = shapes.write_coco(folder, split="train", num_images=8, seed=1, size=48).parent
+    other = shapes.write_coco(tmp_path / "other", split="train", num_images=8, seed=2, size=48, first_id=101).parent
+    process = start(warehouse.root, other, "d")
+    run(one)
+    assert process.wait(timeout=120) == 0
+    assert delta.count(warehouse, "images") == 16
+    assert set(delta.read(warehouse, "arrivals")["status"].to_pylist()) == {"landed"}
