@@ -169,10 +169,10 @@ def _judge(
     """
     held = _held(warehouse, source.dataset, "images", HELD_IMAGE)
     records = source.image_records()
-    with step(f"Reading {records.num_rows} images"):
-        requests = _requests(warehouse, source.dataset, records, held)
-        known = _as_held(source, requests, held)
-        unknown = requests.filter(pc.invert(pc.is_in(requests["ordinal"], value_set=known["ordinal"].combine_chunks())))
+    requests = _requests(warehouse, source.dataset, records, held)
+    known = _as_held(source, requests, held)
+    unknown = requests.filter(pc.invert(pc.is_in(requests["ordinal"], value_set=known["ordinal"].combine_chunks())))
+    with step(f"Reading {unknown.num_rows:,} images"):
         decoded = pa.concat_tables([read_images(session, unknown, folder, config.ingest), known])
     tables: dict[str, tuple[pa.Table, pa.Table]] = {}
     with step(f"Checking {source.records.annotations.num_rows} annotations"):

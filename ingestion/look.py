@@ -58,8 +58,8 @@ class Report:
     """Annotation file that was refused as a whole -> why."""
 
 
-def look(warehouse: Warehouse, config: Config, watched: Watched, files: pa.Table, *, again: bool) -> Report:
-    """Take in what differs from the last look at a folder; everything is taken for new if `again`.
+def look(warehouse: Warehouse, config: Config, watched: Watched, files: pa.Table, *, again: bool) -> Report | None:
+    """Take in what differs from the last look at a folder - None: nothing; everything is taken for new if `again`.
 
     `files` are `LISTING` rows from before any of the files is read: one that grows meanwhile differs the next time.
     """
@@ -67,7 +67,7 @@ def look(warehouse: Warehouse, config: Config, watched: Watched, files: pa.Table
     before = _rows(warehouse, watched)
     new = set(folder.stamps) if again else changed(folder, before)
     if not new:
-        return current(warehouse, watched)
+        return None
     with step(f"Reading annotations, {len(new):,} of {files.num_rows:,} files are new or changed"):
         sources, refused = _read(folder, config, watched)
     retried = set(before.filter(pc.equal(before["status"], "refused"))["source_uri"].to_pylist())

@@ -46,7 +46,7 @@ def stream(
 ) -> None:
     """Bring what has come into a folder into the tables; once, or every `every_s` seconds until a signal ends it.
 
-    `tell` is called after each batch, and once if there was none. With `force` every file counts as new.
+    `tell` is called after each batch that found something, and once if there was none. With `force` every file counts as new.
 
     Raises:
         UserError: the folder or a name is wrong, or another process streams it already; nothing has been written.
@@ -64,7 +64,7 @@ def stream(
             query = _start(session, warehouse, watched, every_s, force, batches)
             _wait(query, batches)
     _raise_what_went_wrong(query, batches, watched)
-    if not batches.num_done:
+    if not batches.told:
         tell(current(warehouse, watched))
 
 
@@ -99,6 +99,7 @@ class _Batches:
         self.running = threading.Lock()
         self.failed: Exception | None = None
         self.num_done = 0
+        self.told = False
         self._look = partial(look, warehouse, config, watched)
         self._force, self._tell = force, tell
 
@@ -112,7 +113,9 @@ class _Batches:
                 self.failed = error
                 raise
             self.num_done += 1
-            self._tell(report)
+            if report is not None:
+                self.told = True
+                self._tell(report)
 
 
 def _start(
