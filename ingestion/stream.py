@@ -46,7 +46,8 @@ def stream(
 ) -> None:
     """Bring what has come into a folder into the tables; once, or every `every_s` seconds until a signal ends it.
 
-    `tell` is called after each batch that found something, and once if there was none. With `force` every file counts as new.
+    `tell` is called after each batch that found something, and once if there was none.
+    With `force` every file counts as new.
 
     Raises:
         UserError: the folder or a name is wrong, or another process streams it already; nothing has been written.
