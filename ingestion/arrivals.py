@@ -35,9 +35,9 @@ def changed(folder: Folder, before: pa.Table) -> set[str]:
 
 
 def touches(source: Source, paths: Iterable[str]) -> bool:
-    """Whether any of the paths is the source, or may be one of its images."""
+    """Whether any of the paths is the source, or may be one of its images or masks."""
     names = {Path(name).name for name in source.records.images["file_name"].drop_null().to_pylist()}
-    return any(path == str(source.path) or Path(path).name in names for path in paths)
+    return any(path == str(source.path) or Path(path).name in names or _is_mask(path, [source]) for path in paths)
 
 
 def as_they_landed(before: pa.Table, new: set[str]) -> dict[str, int]:
@@ -56,7 +56,13 @@ def outcomes(
     """
     landed, lacking = _named(sources, held)
     named = {place for source in sources for place in _places(source).values()}
-    rows = [_outcome(path, stamp, named, landed, refused) for path, stamp in folder.stamps.items()]
+    masks = [source for source in sources if source.masks]
+    rows = [
+        _row(path, "other", "ignored", stamp)
+        if _is_mask(path, masks)
+        else _outcome(path, stamp, named, landed, refused)
+        for path, stamp in folder.stamps.items()
+    ]
     there = {row["source_uri"] for row in rows}
     rows += _gone(before, there)
     there |= {row["source_uri"] for row in rows}
@@ -123,6 +129,10 @@ def _gone(before: pa.Table, there: set[str]) -> Iterator[dict[str, Any]]:
     for kind, (path, stamp) in zip(missing["kind"].to_pylist(), stamps(missing).items(), strict=True):
         if path not in there:
             yield _row(path, kind, "gone", stamp)
+
+
+def _is_mask(path: str, sources: Iterable[Source]) -> bool:
+    return any(source.masks and Path(path).is_relative_to(source.masks) for source in sources)
 
 
 def _is_annotations(path: str) -> bool:

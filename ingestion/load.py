@@ -170,10 +170,10 @@ def _judge(
     held = _held(warehouse, source.dataset, "images", HELD_IMAGE)
     records = source.image_records()
     requests = _requests(warehouse, source.dataset, records, held)
-    known = _as_held(source, requests, held)
-    unknown = requests.filter(pc.invert(pc.is_in(requests["ordinal"], value_set=known["ordinal"].combine_chunks())))
+    as_held = _as_held(source, requests, held)
+    unknown = requests.filter(pc.invert(pc.is_in(requests["ordinal"], value_set=as_held["ordinal"].combine_chunks())))
     with step(f"Reading {unknown.num_rows:,} images"):
-        decoded = pa.concat_tables([read_images(session, unknown, folder, config.ingest), known])
+        decoded = pa.concat_tables([read_images(session, unknown, folder, config.ingest), as_held])
     tables: dict[str, tuple[pa.Table, pa.Table]] = {}
     with step(f"Checking {source.records.annotations.num_rows} annotations"):
         categories = category_candidates(source.records.categories)

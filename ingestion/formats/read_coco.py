@@ -74,17 +74,22 @@ def read_arrived_coco(
     """Read a COCO file that lies somewhere in a watched folder; so do its images, or they have yet to come.
 
     Raises:
-        UserError: it cannot be read.
+        UserError: it cannot be read, or a panoptic file's folder of PNGs, named like it, is not there (yet).
         FormatError: it is no COCO (or not yet whole), or annotates images it does not list.
     """
     records = _records(_read(annotations), annotations, allow_orphans)
     names = pc.unique(records.images["file_name"]).drop_null().to_pylist()
     places = {name: folder.places(name, annotations) for name in names}
     return Source(
-        path=annotations, format="coco", images=folder.path, dataset=dataset, split=split,
+        path=annotations,
+        format=FORMATS[records.flavour],
+        images=folder.path,
+        dataset=dataset,
+        split=split,
         records=replace(records, images=_refuse_ambiguous(records.images, places)),
+        masks=_masks(annotations, None, records),
         found={name: paths[0] for name, paths in places.items() if len(paths) == 1},
-    )  # fmt: skip
+    )
 
 
 def _refuse_ambiguous(images: pa.Table, places: Mapping[str, Sequence[str]]) -> pa.Table:

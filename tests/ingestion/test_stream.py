@@ -226,6 +226,26 @@ def test_several_annotation_files_and_one_that_is_no_coco(run, warehouse, folder
     assert report.files == {"landed": 7, "refused": 2}
 
 
+@pytest.mark.realdata
+def test_masks_of_a_panoptic_file_that_come_late(run, warehouse, folder, statuses, data):
+    sample = data / "coco/panoptic_sample/sample_data"
+    shutil.copytree(sample / "input_images", folder / "input_images")
+    shutil.copy(sample / "panoptic_examples.json", folder)
+    report = run()
+    assert report.files == {"refused": 1, "waiting": 2}
+    assert "panoptic PNGs is not there" in report.reasons[str(folder / "panoptic_examples.json")]
+    masks = sorted((sample / "panoptic_examples").iterdir())
+    (folder / "panoptic_examples").mkdir()
+    for mask, some_refused in zip(masks, (True, False), strict=True):
+        shutil.copy(mask, folder / "panoptic_examples")
+        assert run().files["landed"] == 3
+        refused = delta.read(warehouse, "quarantine", columns=["record"]).num_rows
+        assert (refused > 0) == some_refused
+    file = json.loads((folder / "panoptic_examples.json").read_text())
+    assert delta.count(warehouse, "annotations") == sum(len(a["segments_info"]) for a in file["annotations"])
+    assert statuses()[f"panoptic_examples/{masks[0].name}"] == "ignored"
+
+
 def test_a_signal_ends_it_between_two_batches(run, folder, statuses):
     def add_and_end():
         for name in ("one.txt", "two.txt"):
