@@ -25,7 +25,7 @@ from ingestion.formats.read_coco import read_coco
 from ingestion.judge import judge
 from ingestion.publish import publish
 from ingestion.quarantine import by_rule
-from ingestion.read_images import REQUESTS, read_images
+from ingestion.read_images import DECODED, REQUESTS, read_images
 from ingestion.read_masks import with_masks
 from ingestion.seen import fingerprint, kept
 from ingestion.source import Source
@@ -35,6 +35,7 @@ from lakesight.errors import FormatError
 from lakesight.merge import Change
 from lakesight.progress import step
 from lakesight.staging import alone, staging
+from lakesight.tables import LONG, STRING
 from lakesight.warehouse import Warehouse, create_warehouse, new_run_id
 
 if TYPE_CHECKING:
@@ -168,9 +169,11 @@ def _judge(
     """
     held = _held(warehouse, source.dataset, "images", HELD_IMAGE)
     records = source.image_records()
-    with step(f"Reading {records.num_rows} images"):
-        requests = _requests(warehouse, source.dataset, records, held)
-        decoded = read_images(session, requests, folder, config.ingest)
+    requests = _requests(warehouse, source.dataset, records, held)
+    as_held = _as_held(source, requests, held)
+    unknown = requests.filter(pc.invert(pc.is_in(requests["ordinal"], value_set=as_held["ordinal"].combine_chunks())))
+    with step(f"Reading {unknown.num_rows:,} images"):
+        decoded = pa.concat_tables([read_images(session, unknown, folder, config.ingest), as_held])
     tables: dict[str, tuple[pa.Table, pa.Table]] = {}
     with step(f"Checking {source.records.annotations.num_rows} annotations"):
         categories = category_candidates(source.records.categories)
@@ -194,3 +197,14 @@ def _requests(warehouse: Warehouse, dataset: str, records: pa.Table, held: pa.Ta
     sha256 = look_up(records["image_id"], known, "image_id")["sha256"]
     readable = records.append_column("held_sha256", sha256).filter(pc.is_null(records["refused_by"]))
     return readable.select([*REQUESTS.names, "shuffle_key"]).sort_by("shuffle_key").select(REQUESTS.names)
+
+
+def _as_held(source: Source, requests: pa.Table, held: pa.Table) -> pa.Table:
+    """`DECODED` rows for files that are known to be as they were when they landed: these are not read again."""
+    maybe = requests.filter(pc.is_in(requests["source_uri"], value_set=pa.array(list(source.unread), STRING)))
+    place = look_up(maybe["held_sha256"], held, "sha256")["source_uri"]
+    same = maybe.filter(pc.fill_null(pc.equal(place, maybe["source_uri"]), False))
+    sizes = [source.unread[path] for path in same["source_uri"].to_pylist()]
+    rows = {"ordinal": same["ordinal"], "sha256": same["held_sha256"], "size_bytes": pa.array(sizes, LONG)}
+    missing = {f.name: pa.nulls(same.num_rows, f.type) for f in DECODED if f.name not in rows}
+    return pa.table(rows | missing).select(DECODED.names).cast(DECODED)

@@ -71,7 +71,9 @@ def publish(
             keep=KEYPOINTS,
             remove=stale,
         ),
-        "quarantine": merge("quarantine", refusals, compare=()),
+        "quarantine": merge(
+            "quarantine", refusals, compare=(), remove=resolved(warehouse, source, refusals["record_hash"])
+        ),
     }
     # Last: it says that all of the above is done.
     merge("sources", source_row(warehouse, source, refused, fingerprint, run), compare=["fingerprint", "kept"])
@@ -112,6 +114,14 @@ def stale_annotations(warehouse: Warehouse, source: Source, accepted: Mapping[st
     mine = pc.is_in(held["image_id"], value_set=accepted["images"]["image_id"].combine_chunks())
     stated = pc.is_in(held["annotation_id"], value_set=accepted["annotations"]["annotation_id"].combine_chunks())
     return held.filter(pc.and_(mine, pc.invert(stated)))
+
+
+def resolved(warehouse: Warehouse, source: Source, refused: pa.ChunkedArray) -> pa.Table:
+    """Keys of the source's rows of `quarantine` for records that are no longer refused: a file was mended, or came."""
+    where = pc.field("dataset") == source.dataset
+    held = delta.read(warehouse, "quarantine", columns=["record_hash", "source_uri"], where=where)
+    known = pc.is_in(held["record_hash"], value_set=refused.combine_chunks())
+    return held.filter(pc.and_not(pc.equal(held["source_uri"], str(source.path)), known))
 
 
 def _split(rows: pa.Table, held: pa.Table, compare: Sequence[str]) -> tuple[pa.Table, pa.Table]:

@@ -12,6 +12,7 @@ from lakesight.tables import IMAGE_PROPERTIES, INT, TABLES, TIME
 CATEGORY = ("category_id", "name", "supercategory", "keypoints", "skeleton", "attributes")
 STAMPS = {
     "sources": "ingested_at",
+    "arrivals": "seen_at",
     "categories": "ingested_at",
     "images": "ingested_at",
     "image_properties": "computed_at",

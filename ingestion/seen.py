@@ -30,7 +30,7 @@ def fingerprint(source: Source, config: IngestConfig) -> str:
     for table in (source.records.images, source.records.annotations, source.records.categories):
         digest.update(_ipc(table))
     for name in source.records.images["file_name"].to_pylist():
-        digest.update(repr(None if name is None else _stat(os.path.join(source.images, name))).encode())  # noqa: PTH118 - a Path each is half the time
+        digest.update(repr(None if name is None else _stat(source.place(name))).encode())
     if source.taken_ids is not None:
         digest.update(np.ascontiguousarray(source.taken_ids.to_numpy(zero_copy_only=False)).data)
     if source.masks:

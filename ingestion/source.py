@@ -5,7 +5,8 @@ Everything wrong with the file as a whole is refused here; what is wrong with si
 
 import hashlib
 import os
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pyarrow as pa
@@ -37,13 +38,21 @@ class Source:
     """What to tell the user: files passed over, choices made."""
     masks: Path | None = None
     """The folder of the PNGs that hold the masks of panoptic segments: these are read later, in parallel."""
+    found: Mapping[str, str] = field(default_factory=dict)
+    """`file_name` -> path of images that were looked for; all others are at `images / file_name`."""
+    unread: Mapping[str, int] = field(default_factory=dict)
+    """Path -> size in bytes of files that are known to be as they were when their rows were written."""
+
+    def place(self, file_name: str) -> str:
+        """The path of an image."""
+        return self.found.get(file_name) or os.path.join(self.images, file_name)  # noqa: PTH118 - a Path each is half the time
 
     def image_records(self) -> pa.Table:
         """`IMAGE_RECORDS` with the further columns of `images` that need no decoding."""
-        records = _refuse_outside(self.records.images, self.images)
+        records = self._refuse_outside()
         ids, names = records["image_id"].to_pylist(), records["file_name"].to_pylist()
         columns = {
-            "source_uri": pa.array([None if n is None else str(self.images / n) for n in names], STRING),
+            "source_uri": pa.array([None if n is None else self.place(n) for n in names], STRING),
             "shuffle_key": pa.array([None if i is None else shuffle_key(self.dataset, i) for i in ids], LONG),
             "dataset": pa.array([self.dataset] * len(ids), STRING),
         }
@@ -51,6 +60,18 @@ class Source:
             records = records.append_column(name, values)
         split = pc.coalesce(records["split"], pa.scalar(self.split, STRING))
         return records.set_column(records.schema.get_field_index("split"), "split", split)
+
+    def _refuse_outside(self) -> pa.Table:
+        """The image records; those whose `file_name` leads out of the image folder are refused."""
+        records = self.records.images
+        rule, why = records["refused_by"].to_pylist(), records["refused_because"].to_pylist()
+        root = os.path.normpath(self.images)
+        for row, name in enumerate(records["file_name"].to_pylist()):
+            if name is not None and not Path(os.path.normpath(self.place(name))).is_relative_to(root):
+                rule[row], why[row] = "image_record_valid", f"file_name {name!r} leads out of the image folder"
+        for column, values in (("refused_by", rule), ("refused_because", why)):
+            records = records.set_column(records.schema.get_field_index(column), column, pa.array(values, STRING))
+        return records
 
 
 def shuffle_key(dataset: str, image_id: int) -> int:
@@ -102,15 +123,3 @@ def require_any_file(records: Records, images: Path) -> None:
             expected=f"for example {names[0]}",
             fix="check --images: `file_name` is taken relative to it",
         )
-
-
-def _refuse_outside(records: pa.Table, images: Path) -> pa.Table:
-    """Refuse records whose `file_name` leads out of the image folder."""
-    rule, why = records["refused_by"].to_pylist(), records["refused_because"].to_pylist()
-    root = os.path.normpath(images)
-    for row, name in enumerate(records["file_name"].to_pylist()):
-        if name is not None and not Path(os.path.normpath(images / name)).is_relative_to(root):
-            rule[row], why[row] = "image_record_valid", f"file_name {name!r} leads out of the image folder"
-    for column, values in (("refused_by", rule), ("refused_because", why)):
-        records = records.set_column(records.schema.get_field_index(column), column, pa.array(values, STRING))
-    return records

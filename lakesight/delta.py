@@ -1,5 +1,6 @@
 """Delta without a JVM (delta-rs): create tables, read them, plan a pinned snapshot, commit exactly once."""
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -137,7 +138,14 @@ def read(
     # Through a file system of our own: a process that ends right after delta-rs' own reader may abort.
     filesystem = pafs.SubTreeFileSystem(str(warehouse.path(name)), pafs.LocalFileSystem())
     dataset: ds.Dataset = table.to_pyarrow_dataset(filesystem=filesystem)
-    return dataset.to_table(columns=list(columns) if columns else None, filter=where)
+    names = list(columns) if columns else dataset.schema.names
+    try:
+        return dataset.to_table(columns=names, filter=where)
+    except pa.ArrowNotImplementedError:
+        # MERGE and OPTIMIZE of delta-rs write texts as Arrow's string views, which a filter cannot compare within a
+        # file: whole columns are read and filtered then.
+        asked = [name for name in dataset.schema.names if re.search(rf"\b{name}\b", str(where))]
+        return dataset.to_table(columns=list(dict.fromkeys([*names, *asked]))).filter(where).select(names)
 
 
 @dataclass(frozen=True)

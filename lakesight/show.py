@@ -1,5 +1,6 @@
 """What each verb prints when it is done: at most a screen."""
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from rich.console import Console
@@ -9,6 +10,8 @@ if TYPE_CHECKING:
     from features.build import BuildReport
     from ingestion.export.export import ExportReport
     from ingestion.load import IngestReport
+    from ingestion.look import Report as StreamReport
+    from lakesight.merge import Change
     from quality.check import CheckReport, RuleResult
     from quality.evaluate import EvaluateReport
     from serving.importing import ImportReport
@@ -20,14 +23,18 @@ if TYPE_CHECKING:
     from training.tune import TuneReport
 
 WORST = 5
+STANDS = {
+    "waiting": "no annotation file names them",
+    "expected": "named, but not there yet",
+    "refused": "looked at again when they change",
+    "gone": "no longer in the folder; their rows stay",
+}
+"""What `arrivals.status` means, of files that need someone."""
 
 
 def ingested(report: "IngestReport") -> None:
     """Rows a table, and what was refused."""
-    grid = _grid("table", "added", "updated", "removed")
-    for name, change in report.changes.items():
-        grid.add_row(name, f"{change.added:,}", f"{change.updated:,}", f"{change.removed:,}")
-    _print(grid)
+    _print(_changes(report.changes))
     for note in report.notes:
         _print(f"note: {note}", markup=False)
     if report.quarantined:
@@ -49,6 +56,29 @@ def results_exported(report: "ResultsReport") -> None:
     model = f"{report.model_name}/{report.model_version}"
     counts = f"{report.num_detections:,} detections on {report.num_images:,} images"
     _print(f"{report.to}: {counts}, by {model}", markup=False)
+
+
+def streamed(report: "StreamReport") -> None:
+    """Rows a table, where there are any; how the watched files stand, and which need someone."""
+    if any(change.added or change.updated or change.removed for change in report.changes.values()):
+        _print(_changes(report.changes))
+    counts = ", ".join(f"{status} {count:,}" for status, count in report.files.items())
+    _print(f"files: {counts or 'none'}")
+    for status, what in STANDS.items():
+        if names := report.examples.get(status):
+            more = ", ..." if report.files[status] > len(names) else ""
+            _print(f"  {status} ({what}): {', '.join(names)}{more}", markup=False)
+    for path, reason in list(report.reasons.items())[:WORST]:
+        _print(f"  {path}: {reason.splitlines()[0]}", markup=False)
+    if set(STANDS) & set(report.files):
+        _print('  see `lakesight sql "SELECT * FROM arrivals"` and `... FROM quarantine_reasons`', markup=False)
+
+
+def _changes(changes: "Mapping[str, Change]") -> Grid:
+    grid = _grid("table", "added", "updated", "removed")
+    for name, change in changes.items():
+        grid.add_row(name, f"{change.added:,}", f"{change.updated:,}", f"{change.removed:,}")
+    return grid
 
 
 def checked(report: "CheckReport") -> None:

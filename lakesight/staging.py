@@ -8,16 +8,29 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
+from lakesight.errors import UserError
 from lakesight.warehouse import Warehouse
 
 
 @contextmanager
-def alone(warehouse: Warehouse, what: str) -> Iterator[None]:
-    """Wait until no other process on this machine is in a block of the same name, then keep others out."""
+def alone(warehouse: Warehouse, what: str, *, wait: bool = True) -> Iterator[None]:
+    """Wait until no other process on this machine is in a block of the same name, then keep others out.
+
+    Raises:
+        UserError: one is, and `wait` is false.
+    """
     base = warehouse.state("staging")
     base.mkdir(parents=True, exist_ok=True)
     with (base / f".alone-{hashlib.sha256(what.encode()).hexdigest()[:16]}.lock").open("w") as handle:
-        fcntl.flock(handle, fcntl.LOCK_EX)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise UserError(
+                f"another process does this already: {what}",
+                where=str(warehouse.root),
+                expected="one at a time",
+                fix="let it go on, or stop it first",
+            ) from error
         yield
 
 

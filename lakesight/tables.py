@@ -187,6 +187,32 @@ SOURCES = Table(
     ),
 )
 
+ARRIVALS = Table(
+    name="arrivals",
+    row="a file of a watched folder, and what became of it",
+    key=("dataset", "folder", "source_uri"),
+    writer="ingestion",
+    readers="ingestion, dashboards",
+    columns=(
+        DATASET,
+        Column("folder", STRING, "the folder that `ingest stream` watches", required=True),
+        Column("source_uri", STRING, "the file; of one that has not come, where it is looked for", required=True),
+        Column("kind", STRING, "image, annotations or other"),
+        Column(
+            "status",
+            STRING,
+            "landed; refused; waiting: an image that no annotation file names; expected: named, but not there; "
+            "gone: it was there once (its rows stay); ignored",
+        ),
+        Column("reason", STRING, "why an annotation file was refused as a whole"),
+        Column("size_bytes", LONG, "when it was last looked at"),
+        Column("modified_at", TIME, "its mtime then"),
+        Column("changed_at", TIME, "its ctime then"),
+        Column("seen_at", TIME, "when this row last changed"),
+        RUN_ID,
+    ),
+)
+
 RULE_ERROR = pa.struct(
     [("rule", STRING), ("column", STRING), ("severity", STRING), ("message", STRING), ("observed", STRING)]
 )
@@ -552,8 +578,9 @@ ALERTS = Table(
 TABLES: dict[str, Table] = {
     table.name: table
     for table in (
-        IMAGES, ANNOTATIONS, CATEGORIES, SOURCES, QUARANTINE, QUALITY_RESULTS, IMAGE_PROPERTIES, SAMPLES, TRAINING_RUNS,
-        TUNE_TRIALS, EVALUATIONS, PREDICTIONS, PROFILE_METRICS, DRIFT_METRICS, VISION_DRIFT_METRICS, ALERTS,
+        IMAGES, ANNOTATIONS, CATEGORIES, SOURCES, ARRIVALS, QUARANTINE, QUALITY_RESULTS, IMAGE_PROPERTIES, SAMPLES,
+        TRAINING_RUNS, TUNE_TRIALS, EVALUATIONS, PREDICTIONS, PROFILE_METRICS, DRIFT_METRICS, VISION_DRIFT_METRICS,
+        ALERTS,
     )
 }  # fmt: skip
 

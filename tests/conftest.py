@@ -11,7 +11,7 @@ import pytest
 
 from lakesight import cluster, config, delta, shapes
 from lakesight import spark as spark_session
-from lakesight.tables import TABLES
+from lakesight.tables import TABLES, TIME
 from lakesight.warehouse import Warehouse, create_warehouse
 from training import fit, register
 from training.fit import TrainReport
@@ -69,6 +69,20 @@ def shapes_coco(tmp_path_factory):
     shapes.write_coco(folder, split="train", num_images=24, seed=1, first_id=1)
     shapes.write_coco(folder, split="val", num_images=8, seed=2, first_id=1001)
     return folder
+
+
+@pytest.fixture(scope="session")
+def contents():
+    """A function: a table's rows by key, without the columns that say when and by whom."""
+    return _contents
+
+
+def _contents(warehouse, name):
+    columns = [
+        c.name for c in TABLES[name].columns if c.name != "run_id" and (c.type != TIME or c.name == "captured_at")
+    ]
+    table = delta.read(warehouse, name, columns=columns)
+    return sorted(table.to_pylist(), key=lambda row: [str(row[key]) for key in TABLES[name].key])
 
 
 @pytest.fixture(scope="session")

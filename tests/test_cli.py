@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from lakesight.cli import app as cli
+from lakesight.cli.options import seconds
 
 
 @pytest.fixture
@@ -196,3 +197,18 @@ def test_a_defect_of_ours_points_to_the_log(run, warehouse, monkeypatch):
     assert "unexpected RuntimeError: boom" in err
     assert "lakesight.log" in err
     assert "Traceback" in Path(warehouse.root / "logs" / "lakesight.log").read_text()
+
+
+@pytest.mark.parametrize("interval", ["often", "10", "-1s", "0s", "10 days", ""])
+def test_an_interval_that_is_none(run, coco, interval):
+    images, _, root = coco
+    options = ("--watch", images, "--dataset", "d", "--root", root, "--continuous", f"--interval={interval}")
+    code, out, err = run("ingest", "stream", *options)
+    assert (code, out) == (2, "")
+    assert "is no length of time" in err
+    assert not root.exists()
+
+
+@pytest.mark.parametrize(("text", "expected"), [("500ms", 0.5), ("10s", 10), ("1.5 m", 90), ("1h", 3600)])
+def test_intervals(text, expected):
+    assert seconds(text) == expected

@@ -1,15 +1,19 @@
 """A COCO file and its image folder -> `Source`: `lakesight ingest coco` (no engine)."""
 
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from ingestion.folder import Folder
 from ingestion.formats.coco import parse
 from ingestion.formats.coco_annotations import FORMATS
 from ingestion.records import Records
 from ingestion.source import Source, require_any_file, require_images, require_names
 from lakesight.errors import FormatError, UserError
+from lakesight.tables import STRING
 
 
 def read_coco(
@@ -30,10 +34,8 @@ def read_coco(
     require_names(dataset, split)
     data = _read(annotations)
     require_images(images)
-    records = parse(data, str(annotations))
+    records = _records(data, annotations, allow_orphans)
     require_any_file(records, images)
-    if not allow_orphans:
-        _refuse_orphans(records, str(annotations))
     return coco_source(images, annotations, records, dataset=dataset, split=split, masks=masks)
 
 
@@ -85,6 +87,48 @@ def _masks(annotations: Path, masks: Path | None, records: Records) -> Path | No
             fix="say where they are with --masks",
         )
     return folder.resolve()
+
+
+def read_arrived_coco(
+    folder: Folder, annotations: Path, *, dataset: str, split: str | None, allow_orphans: bool
+) -> Source:
+    """Read a COCO file that lies somewhere in a watched folder; so do its images, or they have yet to come.
+
+    Raises:
+        UserError: it cannot be read, or a panoptic file's folder of PNGs, named like it, is not there (yet).
+        FormatError: it is no COCO (or not yet whole), or annotates images it does not list.
+    """
+    records = _records(_read(annotations), annotations, allow_orphans)
+    names = pc.unique(records.images["file_name"]).drop_null().to_pylist()
+    places = {name: folder.places(name, annotations) for name in names}
+    return Source(
+        path=annotations,
+        format=FORMATS[records.flavour],
+        images=folder.path,
+        dataset=dataset,
+        split=split,
+        records=replace(records, images=_refuse_ambiguous(records.images, places)),
+        masks=_masks(annotations, None, records),
+        found={name: paths[0] for name, paths in places.items() if len(paths) == 1},
+    )
+
+
+def _refuse_ambiguous(images: pa.Table, places: Mapping[str, Sequence[str]]) -> pa.Table:
+    rule, why = images["refused_by"].to_pylist(), images["refused_because"].to_pylist()
+    for row, name in enumerate(images["file_name"].to_pylist()):
+        if name is not None and len(paths := places[name]) > 1:
+            rule[row] = "image_file_exists"
+            why[row] = f"{len(paths)} files may be meant, the first of them {paths[0]} and {paths[1]}"
+    for column, values in (("refused_by", rule), ("refused_because", why)):
+        images = images.set_column(images.schema.get_field_index(column), column, pa.array(values, STRING))
+    return images
+
+
+def _records(data: bytes, annotations: Path, allow_orphans: bool) -> Records:
+    records = parse(data, str(annotations))
+    if not allow_orphans:
+        _refuse_orphans(records, str(annotations))
+    return records
 
 
 def _read(annotations: Path) -> bytes:

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from lakesight import show
-from lakesight.cli.options import DEFAULT_ROOT, ConfigFile, Override, Root, start
+from lakesight.cli.options import DEFAULT_ROOT, ConfigFile, Override, Root, seconds, start
 
 Dataset = Annotated[str, typer.Option(help="Name the data set goes by in all tables.")]
 Force = Annotated[bool, typer.Option("--force", help="Read every file, even if nothing has changed.")]
@@ -118,3 +118,23 @@ def ingest_datumaro(
 
     read = partial(read_datumaro, folder=folder, format_=format_, dataset=dataset, split=split)
     show.ingested(ingest(root, start(root, config, override), dataset, read, force=force))
+
+
+@app.command("stream")
+def ingest_stream(
+    watch: Annotated[Path, typer.Option(help="Folder that images and COCO files arrive in, sub-folders included.")],
+    dataset: Dataset,
+    split: Split = None,
+    continuous: Annotated[bool, typer.Option("--continuous", help="Go on until Ctrl-C or SIGTERM.")] = False,
+    interval: Annotated[str, typer.Option(help="Between two looks, with --continuous: 500ms, 10s, 5m, 1h.")] = "10s",
+    force: Force = False,
+    root: Root = DEFAULT_ROOT,
+    config: ConfigFile = None,
+    override: Override = None,
+) -> None:
+    """What has come into a folder since the last time -> the tables; files that wait are listed in `arrivals`."""
+    from ingestion.stream import stream as run
+
+    settings = start(root, config, override)
+    every_s = seconds(interval) if continuous else None
+    run(root, settings, watch=watch, dataset=dataset, split=split, every_s=every_s, force=force, tell=show.streamed)

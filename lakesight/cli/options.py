@@ -1,5 +1,6 @@
 """Options that verbs share, and what each verb does first."""
 
+import re
 from pathlib import Path
 from typing import Annotated
 
@@ -27,6 +28,19 @@ def start(root: Path, file: Path | None, overrides: list[str] | None) -> Config:
     """
     logs.to_file(root)
     return configuration.load(file, overrides or [])
+
+
+def seconds(duration: str) -> float:
+    """`500ms`, `10s`, `5m`, `1h` in seconds.
+
+    Raises:
+        UserError: it is none of these, or nothing.
+    """
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h)", duration.strip())
+    value = float(found[1]) * {"ms": 0.001, "s": 1, "m": 60, "h": 3600}[found[2]] if found else 0.0
+    if value < 0.001:
+        raise UserError(f"{duration!r} is no length of time", expected="a number and ms, s, m or h", fix="e.g. 10s")
+    return value
 
 
 def dataset_name(warehouse: Warehouse, name: str | None) -> str:

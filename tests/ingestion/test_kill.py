@@ -10,9 +10,8 @@ import pytest
 
 from features.build import build
 from ingestion.load import ingest_coco
-from lakesight import delta, shapes
+from lakesight import shapes
 from lakesight.config import Config
-from lakesight.tables import TABLES, TIME
 from lakesight.warehouse import Warehouse
 
 INGEST = """
@@ -51,15 +50,6 @@ def run_until(program, root, folder, seen):
         process.wait()
 
 
-def contents(warehouse, name):
-    """A table's rows by key, without the columns that say when and by whom."""
-    columns = [
-        c.name for c in TABLES[name].columns if c.name != "run_id" and (c.type != TIME or c.name == "captured_at")
-    ]
-    table = delta.read(warehouse, name, columns=columns)
-    return sorted(table.to_pylist(), key=lambda row: [str(row[key]) for key in TABLES[name].key])
-
-
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     path = shapes.write_coco(tmp_path_factory.mktemp("kill"), split="train", num_images=60, seed=3)
@@ -81,7 +71,7 @@ def ingest(root, folder):
 
 
 @pytest.mark.slow
-def test_ingest_killed_twice(undisturbed, folder, tmp_path):
+def test_ingest_killed_twice(undisturbed, folder, tmp_path, contents):
     root = tmp_path / "root"
     # Between two tables, and in the middle of Spark's write of the images.
     for seen in (COMMIT.format("image_properties"), TABLE.format("images") + "/*.parquet"):
@@ -94,7 +84,7 @@ def test_ingest_killed_twice(undisturbed, folder, tmp_path):
 
 
 @pytest.mark.slow
-def test_build_killed(undisturbed, folder, tmp_path):
+def test_build_killed(undisturbed, folder, tmp_path, contents):
     root = tmp_path / "root"
     ingest(root, folder)
     run_until(BUILD, root, folder, TABLE.format("samples") + "/*.parquet")

@@ -14,6 +14,7 @@ from deltalake import DeltaTable
 
 from lakesight import delta
 from lakesight.errors import SetupError, TableError
+from lakesight.merge import merge_arrow
 from lakesight.tables import CATEGORIES, IMAGES, TABLES
 from lakesight.warehouse import Warehouse, create_warehouse, open_warehouse
 
@@ -48,6 +49,16 @@ def test_read_pins_filters_and_projects(warehouse):
     assert delta.read(warehouse, "categories", version=1).num_rows == 1
     with pytest.raises(TableError, match="at version 9"):
         delta.read(warehouse, "categories", version=9)
+
+
+@pytest.mark.parametrize("columns", [None, ["category_id"], ["name", "dataset"]])
+def test_a_filter_on_text_reads_files_that_a_merge_wrote(warehouse, columns):
+    rows = _rows(CATEGORIES, *({"dataset": name, "category_id": 1, "name": f"of {name}"} for name in "abc"))
+    merge_arrow(warehouse, "categories", rows, compare=["name"])
+    delta.open_table(warehouse, "categories").optimize.compact()  # all data sets in one file
+    table = delta.read(warehouse, "categories", columns=columns, where=pc.field("dataset") == "b")
+    assert table.column_names == (columns or CATEGORIES.arrow.names)
+    assert table.num_rows == 1
 
 
 def test_plan_covers_every_row_once_in_order(warehouse):

@@ -1,0 +1,149 @@
+"""Delta and Spark glue: one look at a watched folder -> the tables of `ingest` for what is new, then `arrivals`.
+
+`arrivals` is written last: a look that was killed finds the same differences again.
+"""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from ingestion.arrivals import (
+    COMPARE,
+    HELD,
+    annotation_files,
+    as_they_landed,
+    changed,
+    no_longer_expected,
+    outcomes,
+    touches,
+)
+from ingestion.folder import Folder
+from ingestion.formats.read_coco import read_arrived_coco
+from ingestion.load import ingest
+from ingestion.rows import Run, stamped
+from ingestion.source import Source
+from lakesight import delta
+from lakesight.config import Config
+from lakesight.errors import UserError
+from lakesight.merge import Change, merge_arrow
+from lakesight.progress import step
+from lakesight.tables import ARRIVALS
+from lakesight.warehouse import Warehouse, new_run_id
+
+EXAMPLES = 5
+
+
+@dataclass(frozen=True)
+class Watched:
+    """A folder, resolved, and what its files become."""
+
+    folder: Path
+    dataset: str
+    split: str | None
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a look did - rows by table - and how the folder's files stand: files by status, some of their names."""
+
+    changes: dict[str, Change]
+    files: dict[str, int]
+    examples: dict[str, list[str]]
+    reasons: dict[str, str]
+    """Annotation file that was refused as a whole -> why."""
+
+
+def look(warehouse: Warehouse, config: Config, watched: Watched, files: pa.Table, *, again: bool) -> Report | None:
+    """Take in what differs from the last look at a folder - None: nothing; everything is taken for new if `again`.
+
+    `files` are `LISTING` rows from before any of the files is read: one that grows meanwhile differs the next time.
+    """
+    folder = Folder(watched.folder, files)
+    before = _rows(warehouse, watched)
+    new = set(folder.stamps) if again else changed(folder, before)
+    if not new:
+        return None
+    with step(f"Reading annotations, {len(new):,} of {files.num_rows:,} files are new or changed"):
+        sources, refused = _read(folder, config, watched)
+    retried = set(before.filter(pc.equal(before["status"], "refused"))["source_uri"].to_pylist())
+    unread = {} if again else as_they_landed(before, new)
+    totals: dict[str, Change] = {}
+    for source in sources:
+        if str(source.path) in retried or touches(source, new):
+            try:
+                done = _take_in(warehouse, config, replace(source, unread=unread), again)
+            except UserError as error:  # it costs this file, and none of its neighbours
+                refused[str(source.path)] = str(error)
+            else:
+                totals = {name: _sum(totals.get(name, Change()), change) for name, change in done.items()}
+    _record(warehouse, watched, folder, [s for s in sources if str(s.path) not in refused], refused, before)
+    return replace(current(warehouse, watched), changes=totals)
+
+
+def is_new(warehouse: Warehouse, watched: Watched, files: pa.Table) -> bool:
+    """Whether a folder's `LISTING` differs from the last look."""
+    return bool(changed(Folder(watched.folder, files), _rows(warehouse, watched)))
+
+
+def current(warehouse: Warehouse, watched: Watched) -> Report:
+    """How the folder's files stand, without a look at it."""
+    rows = _rows(warehouse, watched).select(["status", "source_uri", "reason"]).sort_by("source_uri").to_pylist()
+    examples: dict[str, list[str]] = {}
+    for row in rows:
+        if len(some := examples.setdefault(row["status"], [])) < EXAMPLES:
+            some.append(str(Path(row["source_uri"]).relative_to(watched.folder)))
+    counts = dict(sorted(Counter(row["status"] for row in rows).items()))
+    return Report({}, counts, examples, {row["source_uri"]: row["reason"] for row in rows if row["reason"]})
+
+
+def _read(folder: Folder, config: Config, watched: Watched) -> tuple[list[Source], dict[str, str]]:
+    """(annotation files as sources, those that cannot be read -> why)."""
+    sources: list[Source] = []
+    refused: dict[str, str] = {}
+    orphans = config.ingest.allow_orphans
+    for path in annotation_files(folder):
+        try:
+            sources.append(
+                read_arrived_coco(
+                    folder, path, dataset=watched.dataset, split=watched.split, allow_orphans=orphans
+                )
+            )  # fmt: skip
+        except UserError as error:
+            refused[str(path)] = str(error)
+    return sources, refused
+
+
+def _take_in(warehouse: Warehouse, config: Config, source: Source, force: bool) -> dict[str, Change]:
+    return ingest(warehouse.root, config, source.dataset, lambda _: source, force=force).changes
+
+
+def _sum(a: Change, b: Change) -> Change:
+    return Change(a.added + b.added, a.updated + b.updated, a.removed + b.removed)
+
+
+def _record(
+    warehouse: Warehouse,
+    watched: Watched,
+    folder: Folder,
+    sources: Sequence[Source],
+    refused: Mapping[str, str],
+    before: pa.Table,
+) -> None:
+    run = Run(watched.dataset, new_run_id("stream"), datetime.now(UTC))
+    held = delta.read(warehouse, "images", columns=HELD, where=pc.field("dataset") == watched.dataset)
+    now = outcomes(folder, sources, refused, held, before)
+    rows = now.append_column("folder", pa.repeat(str(watched.folder), now.num_rows))
+    gone = no_longer_expected(before, now)
+    merge_arrow(warehouse, "arrivals", stamped(rows, "arrivals", run), compare=COMPARE, remove=gone)
+
+
+def _rows(warehouse: Warehouse, watched: Watched) -> pa.Table:
+    """What `arrivals` has of the folder."""
+    where = pc.field("dataset") == watched.dataset
+    rows = delta.read(warehouse, "arrivals", columns=ARRIVALS.arrow.names, where=where)
+    return rows.filter(pc.equal(rows["folder"], str(watched.folder)))
