@@ -1,0 +1,29 @@
+"""The SQL server of a root."""
+
+import signal
+from typing import Annotated
+
+import typer
+
+from lakesight import show
+from lakesight.cli.options import DEFAULT_ROOT, ConfigFile, Override, Root, start
+
+app = typer.Typer()
+
+
+@app.command()
+def server(
+    root: Root = DEFAULT_ROOT,
+    host: Annotated[str, typer.Option(help="Address to listen on; who reaches it may do anything.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port of JDBC (Thrift).")] = 10000,
+    connect_port: Annotated[int, typer.Option(help="Port of Spark Connect.")] = 15002,
+    config: ConfigFile = None,
+    override: Override = None,
+) -> None:
+    """One JVM with JDBC and Spark Connect over all tables and views; Ctrl-C ends it."""
+    from serving.server import Addresses, serve
+
+    settings = start(root, config, override)
+    # As Ctrl-C: the JVM is ended in order, too.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    serve(root, settings.spark, Addresses(host, port, connect_port), show.served)
