@@ -56,13 +56,18 @@ def session(warehouse: Warehouse, config: SparkConfig) -> "SparkSession":
     """
     from pyspark.sql import SparkSession
 
-    if "DATABRICKS_RUNTIME_VERSION" in os.environ:
+    if on_databricks():
         return SparkSession.builder.getOrCreate()
     if config.remote:
         return _remote(warehouse, config.remote)
     if active := SparkSession.getActiveSession():
         return active
     return _local(warehouse, config)
+
+
+def on_databricks() -> bool:
+    """Whether this process runs on a Databricks cluster."""
+    return "DATABRICKS_RUNTIME_VERSION" in os.environ
 
 
 def _remote(warehouse: Warehouse, address: str) -> "SparkSession":
@@ -118,7 +123,9 @@ def jvm_conf(warehouse: Warehouse, log: Path, config: SparkConfig) -> dict[str, 
     """All that a JVM of ours is started with; what it has to say goes to `log`."""
     cores = str(os.cpu_count() or 2)
     log4j = Path(__file__).with_name("log4j2.properties")
-    java = f"-XX:+UseSerialGC -XX:TieredStopAtLevel=1 -Dlog4j2.configurationFile={log4j} -Dlakesight.log={log}"
+    # The quick compiler alone gets 48 MB for its code: a long session fills that, and is interpreted from then on.
+    code = "-XX:TieredStopAtLevel=1 -XX:ReservedCodeCacheSize=240m"
+    java = f"-XX:+UseSerialGC {code} -Dlog4j2.configurationFile={log4j} -Dlakesight.log={log}"
     return {
         "spark.sql.extensions": "io.delta.sql.DeltaSparkSessionExtension",
         "spark.sql.catalog.spark_catalog": "org.apache.spark.sql.delta.catalog.DeltaCatalog",

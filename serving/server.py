@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, cast
 
 from lakesight import delta, sql
 from lakesight.config import SparkConfig
@@ -210,9 +210,10 @@ def _answers(host: str, port: int) -> bool:
 
 
 def _register(warehouse: Warehouse, at: Addresses) -> None:
-    from pyspark.sql.connect.session import SparkSession
+    from pyspark.sql.connect.session import SparkSession as RemoteSession
 
-    spark = SparkSession.builder.remote(at.connect).create()
+    # Not `pyspark.sql.SparkSession`, which refuses a remote session beside a local one.
+    spark = cast("SparkSession", RemoteSession.builder.remote(at.connect).create())
     try:
         register_all(warehouse, spark)
     finally:
