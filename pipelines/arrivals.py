@@ -3,12 +3,29 @@
 from typing import TYPE_CHECKING
 
 from ingestion.read_images import MAX_FILE_BYTES
+from lakesight.errors import ConfigError
 from lakesight.spark import on_databricks
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
 FILE = "path STRING, modificationTime TIMESTAMP, length BIGINT, content BINARY"
+
+
+def setting(spark: "SparkSession", name: str) -> str:
+    """A value of the pipeline's configuration.
+
+    Raises:
+        ConfigError: it is not set.
+    """
+    value = spark.conf.get(f"lakesight.{name}", None)
+    if value is None:
+        raise ConfigError(
+            f"the pipeline's configuration lacks lakesight.{name}",
+            expected="lakesight.source: a folder of files; lakesight.dataset: the name of the data set",
+            fix="add it to `configuration` of the pipeline",
+        )
+    return value
 
 
 def arriving(spark: "SparkSession", source: str, *, where: str) -> "DataFrame":

@@ -27,7 +27,7 @@ def struct_of(work: Callable[..., Any], schema: pa.Schema) -> Function:
 def _function(work: Callable[..., Any], type_: "DataType") -> Function:
     from pyspark.sql.functions import udf
 
-    # A type as an object, not as text: text would be parsed by the server, which a pipeline refuses. Row by row: in a stream of a
+    # A type as an object: text would be parsed by the server, which a pipeline refuses. Row by row: in a stream of a
     # pipeline (Spark 4.2.0) the Arrow kind of function waits for ever.
     made: Function = udf(work, type_, useArrow=False)
     return made

@@ -3,10 +3,10 @@
 from pyspark import pipelines as dp
 from pyspark.sql import DataFrame, SparkSession
 
-from pipelines.arrivals import arriving
+from pipelines.arrivals import arriving, setting
 
 spark = SparkSession.active()
-SOURCE = spark.conf.get("lakesight.source")
+SOURCE = setting(spark, "source")
 IS_JSON = "lower(path) LIKE '%.json'"
 
 

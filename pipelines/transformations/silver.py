@@ -2,16 +2,17 @@
 
 from pyspark import pipelines as dp
 from pyspark.sql import Column, DataFrame, SparkSession
-from pyspark.sql import functions as F  # noqa: N812 - the name that Spark's own pages use
+from pyspark.sql import functions as F
 
 from lakesight.tables import TABLES
 from pipelines import parsing, queries
+from pipelines.arrivals import setting
 from pipelines.functions import rows_of, struct_of
 from pipelines.rules import accept
 
 spark = SparkSession.active()
-SOURCE = F.lit(spark.conf.get("lakesight.source"))
-DATASET = F.lit(spark.conf.get("lakesight.dataset"))
+SOURCE = F.lit(setting(spark, "source"))
+DATASET = F.lit(setting(spark, "dataset"))
 FILE = "struct(arrived_at, modified_at, path)"
 
 
@@ -45,17 +46,17 @@ def image_facts() -> DataFrame:
     return spark.readStream.table("image_files").select("path", found.alias("found")).selectExpr("path", "found.*")
 
 
-@dp.temporary_view
+@dp.materialized_view(comment="Image records with all that the rules speak of")
 def images_candidates() -> DataFrame:
     return spark.sql(queries.CANDIDATES["images"])
 
 
-@dp.temporary_view
+@dp.materialized_view(comment="Category records with all that the rules speak of")
 def categories_candidates() -> DataFrame:
     return spark.sql(queries.CANDIDATES["categories"])
 
 
-@dp.temporary_view
+@dp.materialized_view(comment="Annotation records with all that the rules speak of")
 def annotations_candidates() -> DataFrame:
     return spark.sql(queries.CANDIDATES["annotations"])
 
