@@ -22,7 +22,7 @@ IMAGE_ROWS = pa.schema([*IMAGE_RECORDS, ("source_uri", STRING), ("shuffle_key", 
 ANNOTATION_ROWS = pa.schema([*ANNOTATION_RECORDS, _FURTHER])
 CATEGORY_ROWS = pa.schema([*CATEGORY_RECORDS, _FURTHER])
 """Records, and whether the file had their id before."""
-FACTS = pa.schema([field for field in DECODED if field.name not in ("ordinal", "content", "unreadable")])
+FACTS = pa.schema([field for field in DECODED if field.name not in ("ordinal", "part", "unreadable")])
 """What the bytes of an image file say, or `undecodable`."""
 
 Rows = list[dict[str, Any]]
