@@ -28,7 +28,7 @@ HELD_ANNOTATION = ("annotation_id", "image_id")
 
 def category_candidates(records: pa.Table) -> pa.Table:
     """`CATEGORY_RECORDS` + `id_taken`."""
-    return records.append_column("id_taken", _repeats(records["category_id"]))
+    return records.append_column("id_taken", repeats(records["category_id"]))
 
 
 def image_candidates(records: pa.Table, decoded: pa.Table, held: pa.Table) -> pa.Table:
@@ -42,7 +42,7 @@ def image_candidates(records: pa.Table, decoded: pa.Table, held: pa.Table) -> pa
     columns |= {"sha256": file["sha256"], "size_bytes": file["size_bytes"]}
     other_bytes = pc.not_equal(own["sha256"], file["sha256"])  # NULL where there is no row or no file
     other_file = pc.and_(other_bytes, pc.not_equal(own["source_uri"], records["source_uri"]))
-    columns["id_taken"] = pc.or_(_repeats(records["image_id"]), pc.fill_null(other_file, False))
+    columns["id_taken"] = pc.or_(repeats(records["image_id"]), pc.fill_null(other_file, False))
     found = pc.case_when(
         pc.make_struct(pc.is_valid(file["unreadable"]), pc.is_valid(file["undecodable"])),
         pa.scalar("image_file_exists"),
@@ -71,7 +71,7 @@ def annotation_candidates(
     untyped = pc.is_null(records["annotation_id"])  # refused for that alone
     classless = pc.and_(pc.fill_null(records["image_level"], False), pc.is_null(records["category_id"]))  # a caption
     columns = {
-        "id_taken": pc.or_(pc.or_(_repeats(records["annotation_id"]), before), pc.fill_null(elsewhere, False)),
+        "id_taken": pc.or_(pc.or_(repeats(records["annotation_id"]), before), pc.fill_null(elsewhere, False)),
         "image_known": pc.or_(untyped, pc.is_valid(image["image_id"])),
         "category_known": pc.or_(pc.or_(untyped, classless), pc.is_valid(category["category_id"])),
         "image_width": image["width"],
@@ -93,7 +93,7 @@ def _with(table: pa.Table, columns: dict[str, Any]) -> pa.Table:
     return table
 
 
-def _repeats(ids: pa.ChunkedArray) -> pa.Array:
+def repeats(ids: pa.ChunkedArray) -> pa.Array:
     """Whether an id was there before, in file order; NULL ids never were."""
     values = ids.combine_chunks()
     valid = np.flatnonzero(pc.is_valid(values).to_numpy(zero_copy_only=False))

@@ -93,6 +93,11 @@ def read_one(source_uri: str, held_sha256: str | None, max_pixels: int) -> dict[
         content = path.read_bytes()
     except (OSError, ValueError) as error:  # ValueError: a NUL in the name
         return {"unreadable": f"{source_uri}: {getattr(error, 'strerror', None) or error}"}
+    return examine(content, held_sha256, max_pixels)
+
+
+def examine(content: bytes, held_sha256: str | None, max_pixels: int) -> dict[str, Any]:
+    """A `DECODED` row, but its ordinal: what the bytes of a file are, or why they are no image."""
     known = {"sha256": hashlib.sha256(content).hexdigest(), "size_bytes": len(content)}
     if known["sha256"] == held_sha256:
         return known

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from serving.monitor import MonitorReport
     from serving.predict import PredictReport
     from serving.results import ResultsReport
+    from serving.server import Addresses
     from training.fit import TrainReport
     from training.register import ModelVersion
     from training.tune import TuneReport
@@ -175,6 +176,22 @@ def monitored(report: "MonitorReport") -> None:
         numbers = (f"{finding.effect:.2f}", f"{finding.effect_threshold:.2f}", f"{finding.p_value:.2g}")
         grid.add_row(drift.part.value or "(all)", drift.scope, finding.pair.name, *numbers)
     _print(f"[red]drift[/] in {len(found)} of {len(report.drifts)} figures:")
+    _print(grid)
+
+
+def served(at: "Addresses") -> None:
+    """Where a server listens, and how to connect."""
+    _print(f"JDBC     {at.jdbc}\n  beeline -u {at.jdbc}", markup=False)
+    _print(f"Connect  {at.connect}", markup=False)
+    _print(f'  SparkSession.builder.remote("{at.connect}").getOrCreate()', markup=False)
+    _print(f"  lakesight VERB ... --set spark.remote={at.connect}\nCtrl-C ends it", markup=False)
+
+
+def piped(rows: dict[str, int]) -> None:
+    """Rows of the pipeline's tables."""
+    grid = _grid("table", "rows")
+    for name, count in rows.items():
+        grid.add_row(f"lakesight_pipeline.{name}", f"{count:,}")
     _print(grid)
 
 

@@ -3,12 +3,14 @@
 import os
 import re
 import shutil
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from lakesight.config import SparkConfig
 from lakesight.delta import ROWS_PER_GROUP
@@ -23,6 +25,10 @@ DELTA_VERSION = "4.4.0"
 """Keep in step with the `spark` extra in pyproject.toml."""
 JARS = ("delta-spark_4.2_2.13", "delta-storage")
 MIN_JAVA = 17
+CONNECT_PORT = 15002
+"""Spark Connect's own default."""
+ROOT_KEY = "spark.lakesight.root"
+"""Session conf: the root whose tables and views the catalog knows by name."""
 
 IMAGE_LAYOUT = {
     "parquet.block.row.count.limit": str(ROWS_PER_GROUP),
@@ -45,17 +51,55 @@ def session(warehouse: Warehouse, config: SparkConfig) -> "SparkSession":
     """The Spark session for a warehouse; the running one if there is one.
 
     Raises:
-        SetupError: no Java 17+, or the Delta jars are neither cached nor to be had.
+        SetupError: no Java 17+, or the Delta jars are neither cached nor to be had; no server at `spark.remote`, or
+            one over another root.
     """
     from pyspark.sql import SparkSession
 
-    if "DATABRICKS_RUNTIME_VERSION" in os.environ:
+    if on_databricks():
         return SparkSession.builder.getOrCreate()
     if config.remote:
-        return SparkSession.builder.remote(config.remote).getOrCreate()
+        return _remote(warehouse, config.remote)
     if active := SparkSession.getActiveSession():
         return active
     return _local(warehouse, config)
+
+
+def on_databricks() -> bool:
+    """Whether this process runs on a Databricks cluster."""
+    return "DATABRICKS_RUNTIME_VERSION" in os.environ
+
+
+def _remote(warehouse: Warehouse, address: str) -> "SparkSession":
+    from pyspark.sql import SparkSession
+
+    _require_listener(address)
+    session = SparkSession.builder.remote(address).getOrCreate()
+    held = session.conf.get(ROOT_KEY, None)
+    if held is not None and held != str(warehouse.root):
+        raise SetupError(
+            f"the Spark server is over another root: {held}",
+            where=address,
+            expected=f"a server over {warehouse.root}",
+            fix="name the server's root with --root, or another server with spark.remote",
+        )
+    return session
+
+
+def _require_listener(address: str) -> None:
+    """Spark Connect itself would try for ten minutes."""
+    place = urlsplit(address)
+    try:
+        if place.scheme != "sc" or place.hostname is None:
+            raise ValueError("not an address of Spark Connect")
+        socket.create_connection((place.hostname, place.port or CONNECT_PORT), timeout=10).close()
+    except (OSError, ValueError) as error:
+        raise SetupError(
+            f"no Spark Connect server answers: {error}",
+            where=f"spark.remote={address}",
+            expected="sc://host:port of a running server",
+            fix="start `lakesight server`, or correct spark.remote",
+        ) from error
 
 
 def _local(warehouse: Warehouse, config: SparkConfig) -> "SparkSession":
@@ -69,16 +113,19 @@ def _local(warehouse: Warehouse, config: SparkConfig) -> "SparkSession":
     for key, value in MALLOC.items():
         os.environ.setdefault(key, value)
     builder = SparkSession.builder.master(config.master).appName("lakesight")
-    for key, value in (_conf(log, config) | config.conf).items():
+    for key, value in jvm_conf(warehouse, log, config).items():
         builder = builder.config(key, value)
     with stderr_to(log):
         return builder.getOrCreate()
 
 
-def _conf(log: Path, config: SparkConfig) -> dict[str, str]:
+def jvm_conf(warehouse: Warehouse, log: Path, config: SparkConfig) -> dict[str, str]:
+    """All that a JVM of ours is started with; what it has to say goes to `log`."""
     cores = str(os.cpu_count() or 2)
     log4j = Path(__file__).with_name("log4j2.properties")
-    java = f"-XX:+UseSerialGC -XX:TieredStopAtLevel=1 -Dlog4j2.configurationFile={log4j} -Dlakesight.log={log}"
+    # The quick compiler alone gets 48 MB for its code: a long session fills that, and is interpreted from then on.
+    code = "-XX:TieredStopAtLevel=1 -XX:ReservedCodeCacheSize=240m"
+    java = f"-XX:+UseSerialGC {code} -Dlog4j2.configurationFile={log4j} -Dlakesight.log={log}"
     return {
         "spark.sql.extensions": "io.delta.sql.DeltaSparkSessionExtension",
         "spark.sql.catalog.spark_catalog": "org.apache.spark.sql.delta.catalog.DeltaCatalog",
@@ -88,8 +135,9 @@ def _conf(log: Path, config: SparkConfig) -> dict[str, str]:
         "spark.driver.host": "127.0.0.1",
         "spark.driver.bindAddress": "127.0.0.1",
         "spark.sql.session.timeZone": "UTC",
-        # Only names are registered there; the tables' own place is the warehouse's.
-        "spark.sql.warehouse.dir": str(log.with_name("spark-catalog")),
+        "spark.sql.sources.default": "delta",
+        # Where Hive's layout has them: a table made by name is found by its path, too.
+        "spark.sql.warehouse.dir": str(warehouse.root / "warehouse"),
         "spark.sql.shuffle.partitions": cores,
         "spark.default.parallelism": cores,
         "spark.sql.sources.parallelPartitionDiscovery.parallelism": cores,
@@ -99,7 +147,7 @@ def _conf(log: Path, config: SparkConfig) -> dict[str, str]:
         "spark.sql.execution.arrow.maxRecordsPerBatch": "256",
         "spark.ui.enabled": "false",
         "spark.ui.showConsoleProgress": "false",
-    }
+    } | config.conf
 
 
 def check_java() -> int:

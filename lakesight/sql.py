@@ -18,7 +18,7 @@ import pyarrow as pa
 from rich.table import Table as Grid
 
 from lakesight.errors import TableError, UserError
-from lakesight.spark import IMAGE_LAYOUT, conf
+from lakesight.spark import IMAGE_LAYOUT, ROOT_KEY, conf, quote
 from lakesight.tables import TABLES
 from lakesight.warehouse import Warehouse
 
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 VIEWS = Path(__file__).parents[1] / "dashboards" / "views"
 MAX_ROWS_SHOWN = 40
 MAX_CELL = 60
-ROOT_KEY = "lakesight.registered.root"
 
 
 def views() -> dict[str, str]:
@@ -72,46 +71,50 @@ def _layout(text: str) -> dict[str, str]:
 
 def register(warehouse: Warehouse, spark: "SparkSession", text: str) -> None:
     """Make the tables and views that `text` mentions known to the session, in schema `lakesight`."""
-    known = views()
-    schema = warehouse.schema
-    if spark.conf.get(ROOT_KEY, None) != str(warehouse.root):
-        _forget(spark, schema)
+    known, schema = views(), warehouse.schema
+    present = known_names(spark, schema)
+    if (known_root := spark.conf.get(ROOT_KEY, None)) != str(warehouse.root):
+        if known_root is not None:
+            _forget(spark, schema, present)
+            present = set()
         spark.conf.set(ROOT_KEY, str(warehouse.root))
     spark.sql(f"USE {schema}")
-    present = {row.tableName for row in spark.sql(f"SHOW TABLES IN {schema}").collect()}
-    for name in _mentioned(text, known):
+    for name in mentioned(text, known):
         if name in present:
             continue
         if name in known:
-            spark.sql(f"CREATE VIEW {schema}.{name} AS {known[name]}")
+            spark.sql(f"CREATE VIEW IF NOT EXISTS {schema}.{name} AS {known[name]}")
         elif warehouse.exists(name):
-            spark.sql(f"CREATE TABLE {schema}.{name} USING delta LOCATION '{_quoted(warehouse.path(name))}'")
+            place = quote(str(warehouse.path(name)))
+            spark.sql(f"CREATE TABLE IF NOT EXISTS {schema}.{name} USING delta LOCATION {place}")
 
 
-def _forget(spark: "SparkSession", schema: str) -> None:
+def known_names(spark: "SparkSession", schema: str) -> set[str]:
+    """Names of tables and views of a schema, which is made if need be."""
+    # Asked first: Hive's log has a page for each `IF NOT EXISTS` that does.
+    if not spark.catalog.databaseExists(schema):
+        spark.sql(f"CREATE SCHEMA IF NOT EXISTS `{schema}`")
+    return {row.tableName for row in spark.sql(f"SHOW TABLES IN `{schema}`").collect() if not row.isTemporary}
+
+
+def _forget(spark: "SparkSession", schema: str, names: set[str]) -> None:
     """Drop what the session knew of another root: only names, the tables are external."""
-    spark.sql(f"CREATE SCHEMA IF NOT EXISTS {schema}")
-    known = views()
-    for row in spark.sql(f"SHOW TABLES IN {schema}").collect():
-        kind = "VIEW" if row.tableName in known else "TABLE"
-        spark.sql(f"DROP {kind} IF EXISTS {schema}.{row.tableName}")
+    for name in names:
+        kind = "VIEW" if name in views() else "TABLE"
+        spark.sql(f"DROP {kind} IF EXISTS {schema}.{name}")
 
 
-def _mentioned(text: str, known: dict[str, str]) -> list[str]:
-    """Names in `text` that are tables or views, and what those views need, needed ones first."""
+def mentioned(text: str, known: dict[str, str]) -> list[str]:
+    """Names in `text` that are tables or `known` views, and what those views need, needed ones first."""
     order: list[str] = []
     for word in dict.fromkeys(re.findall(r"\w+", text.lower())):
         if word in known:
             # Without itself: `detections` is a view, and a column that this view reads.
             others = {name: text for name, text in known.items() if name != word}
-            order += [name for name in _mentioned(known[word], others) if name not in order]
+            order += [name for name in mentioned(known[word], others) if name not in order]
         if (word in known or word in TABLES) and word not in order:
             order.append(word)
     return order
-
-
-def _quoted(path: object) -> str:
-    return str(path).replace("\\", "\\\\").replace("'", "\\'")
 
 
 def _explain(error: Exception) -> UserError:

@@ -2,6 +2,10 @@
 
 import json
 import os
+import signal
+import socket
+import subprocess
+import sys
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -50,6 +54,62 @@ def spark(tmp_path_factory):
     session = spark_session.session(made, settings)
     yield session
     session.stop()
+
+
+@dataclass(frozen=True)
+class Server:
+    """`lakesight server` over a root."""
+
+    warehouse: Warehouse
+    jdbc_port: int
+    connect_port: int
+    printed: str
+
+    @property
+    def connect(self):
+        return f"sc://127.0.0.1:{self.connect_port}"
+
+    def run(self, *args):
+        """`lakesight ARGS` in a process of its own, against the server."""
+        command = [sys.executable, "-m", "lakesight", *map(str, args), "--root", str(self.warehouse.root)]
+        command += ["--set", f"spark.remote={self.connect}"]
+        return subprocess.run(command, capture_output=True, text=True, check=False)
+
+    def query(self, text):
+        """Rows of a statement, by Spark Connect; beside the run's local session."""
+        from pyspark.sql.connect.session import SparkSession
+
+        session = SparkSession.builder.remote(self.connect).create()
+        try:
+            return session.sql(text).toArrow().to_pylist(maps_as_pydicts="strict")
+        finally:
+            session.stop()
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory):
+    """The one server of the run; it must end in order when it is told to."""
+    root, ports = tmp_path_factory.mktemp("server") / "root", (free_port(), free_port())
+    command = [sys.executable, "-m", "lakesight", "server", "--root", str(root), "--set", "spark.master=local[2]"]
+    command += ["--port", str(ports[0]), "--connect-port", str(ports[1])]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    printed = ""
+    while "Ctrl-C" not in printed:
+        line = process.stdout.readline()
+        assert line, f"the server ended: {printed}"
+        printed += line
+    yield Server(Warehouse(root), *ports, printed)
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(timeout=60) == 0
+    for port in ports:
+        with socket.socket() as probe:
+            assert probe.connect_ex(("127.0.0.1", port)), "the JVM is still there"
 
 
 @pytest.fixture(scope="session")

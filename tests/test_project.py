@@ -9,7 +9,17 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-PACKAGES = {"lakesight", "ingestion", "quality", "features", "training", "serving", "dashboards", "configs"}
+PACKAGES = {
+    "lakesight",
+    "ingestion",
+    "quality",
+    "features",
+    "training",
+    "serving",
+    "dashboards",
+    "configs",
+    "pipelines",
+}
 
 
 @pytest.fixture(scope="module")
@@ -31,6 +41,8 @@ def test_wheel_holds_the_data_files(wheel):
     assert "dashboards/overview.lvdash.json" in wheel
     assert "dashboards/views/detections.sql" in wheel
     assert "configs/demo.yaml" in wheel
+    assert "pipelines/spark-pipeline.yml" in wheel
+    assert "pipelines/transformations/silver.py" in wheel
 
 
 def test_help_is_instant():

@@ -1,0 +1,69 @@
+"""The pipeline's sources: only what is safe in a flow, and what Databricks makes of the rules."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+import pipelines
+from pipelines.rules import accept, accepts, expectations
+from quality.rules import refusing
+
+HERE = Path(pipelines.__file__).parent
+SOURCES = sorted([*(HERE / "transformations").glob("*.py"), HERE / "arrivals.py", HERE / "rules.py"])
+UNSAFE = {
+    "withColumn", "withColumns", "withColumnRenamed", "withColumnsRenamed", "drop", "dropDuplicates", "distinct",
+    "fillna", "dropna", "replace", "withWatermark", "count", "collect", "isEmpty", "first", "head", "take",
+    "toPandas", "toArrow", "show", "createDataFrame", "mapInPandas", "mapInArrow", "applyInPandas", "applyInArrow",
+    "createOrReplaceTempView", "cache", "persist",
+}  # fmt: skip
+
+
+def called(source):
+    """(method, line) of every call of a method in Python source."""
+    calls = (node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Call))
+    return [(call.func.attr, call.lineno) for call in calls if isinstance(call.func, ast.Attribute)]
+
+
+def attributes(source):
+    return {node.attr for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Attribute)}
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.name)
+def test_flows_keep_to_the_safe_subset(path):
+    """Others read an upstream table too early: the second run is stale and says that it completed."""
+    found = [(name, line) for name, line in called(path.read_text()) if name in UNSAFE]
+    assert not found
+    assert not attributes(path.read_text()) & {"columns", "dtypes", "rdd"}
+
+
+def test_the_lint_finds_what_it_is_for():
+    source = 'def flow():\n    return spark.readStream.table("up").withColumn("x", F.lit(1))\n'
+    assert [call for call in called(source) if call[0] in UNSAFE] == [("withColumn", 2)]
+
+
+class Databricks:
+    """Of `pyspark.pipelines` on Databricks, what open-source Spark lacks."""
+
+    def __init__(self):
+        self.stated = {}
+
+    def expect_all_or_drop(self, stated):
+        self.stated.update(stated)
+        return lambda query: query
+
+
+@pytest.mark.parametrize("table", ["images", "annotations", "categories"])
+def test_on_databricks_every_refusing_rule_is_an_expectation(table):
+    dp, query = Databricks(), lambda: None
+    assert accept(dp, table)(query) is query  # no WHERE: what is dropped before cannot be counted
+    assert list(dp.stated) == [rule.name for rule in refusing(table)]
+    assert dp.stated == expectations(table)
+
+
+def test_a_rule_that_is_null_holds(spark):
+    frame = spark.sql(
+        "SELECT * FROM VALUES (1, NULL, FALSE, CAST(NULL AS STRING)), (2, 'category_record_valid', FALSE, NULL), "
+        "(3, NULL, TRUE, NULL) AS t (category_id, refused_by, id_taken, record)"
+    )
+    assert [row.category_id for row in frame.where(accepts("categories")).collect()] == [1]
