@@ -42,12 +42,16 @@ def main() -> int:
 
 
 def _grid(results: list[Result]) -> Table:
-    grid = Table("benchmark", "what", "ours, CPU s", "peer, CPU s", "peer", "ratio", "goal", "", "note")
+    grid = Table("benchmark", "what", "ours", "peer takes", "peer", "ratio", "goal", "", "note")
     for r in results:
         verdict = "[green]met[/]" if r.met else "[red]not met[/]"
-        numbers = (f"{r.ours:.2f}", f"{r.peer:.2f}", r.peer_name, f"{r.ratio:.1f}x", f"{r.goal:.1f}x")
+        numbers = (_amount(r.ours, r.unit), _amount(r.peer, r.unit), r.peer_name, f"{r.ratio:.1f}x", f"{r.goal:.1f}x")
         grid.add_row(r.name, r.what, *numbers, verdict, r.note)
     return grid
+
+
+def _amount(value: float, unit: str) -> str:
+    return f"{value:,.0f} {unit}" if value >= 100 else f"{value:.2f} {unit}"
 
 
 if __name__ == "__main__":

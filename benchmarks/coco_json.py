@@ -1,6 +1,7 @@
 """COCO JSON -> Delta rows: what `lakesight ingest coco` does with annotations, and Spark's JSON reader."""
 
 import json
+import sys
 import tempfile
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -9,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from benchmarks.frame import Result, side_by_side
+from benchmarks.frame import Result, compare_memory, side_by_side, within
+from ingestion.chunks import CHUNK_BYTES, parts
 from ingestion.formats.coco import parse
 from ingestion.publish import ANNOTATION
 from ingestion.rows import Run, stamped
@@ -21,7 +23,9 @@ from lakesight.warehouse import Warehouse, create_warehouse
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
-GOAL = 10.0
+GOAL, HALF = 10.0, 2.0
+CHUNK = 2 * 2**20
+BOUND_MB = 200
 ANNOTATIONS_AN_IMAGE = 7
 RECORD = (
     "id BIGINT, image_id BIGINT, category_id BIGINT, bbox ARRAY<DOUBLE>, area DOUBLE, iscrowd INT, segmentation STRING"
@@ -29,7 +33,7 @@ RECORD = (
 """`segmentation` is polygons or an RLE object: Spark can only take it as a string, like us."""
 
 
-def run(megabytes: float = 24, repeats: int = 5) -> Iterator[Result]:
+def run(megabytes: float = 240, repeats: int = 5) -> Iterator[Result]:
     """A generated file of about `megabytes`, polygons in it as long as COCO's."""
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
@@ -49,6 +53,40 @@ def run(megabytes: float = 24, repeats: int = 5) -> Iterator[Result]:
             repeats=repeats,
             note="ours also validates each record",
         )
+        yield from _memory(path, count)
+
+
+def _memory(path: Path, count: int) -> Iterator[Result]:
+    """Peaks of memory, each side in processes of its own."""
+    size = f"{path.stat().st_size / 1e6:.0f} MB of COCO JSON, {count:,} annotations"
+
+    def side(name: str) -> list[str]:
+        return [sys.executable, "-m", "benchmarks.coco_json", name, str(path), str(path.with_name(name))]
+
+    yield compare_memory(
+        "coco_json_memory",
+        f"{size}, peak of memory",
+        ours=side("ours"),
+        peer=side("peer"),
+        peer_name="Spark multiLine, explicit schema",
+        goal=HALF,
+    )
+    yield within(
+        "coco_json_chunks",
+        f"{size}, {CHUNK // 2**20} MB at a time, peak of memory",
+        command=side("chunks"),
+        idle=side("idle"),
+        megabytes=BOUND_MB,
+    )
+
+
+def main(side: str, path: Path, root: Path) -> None:
+    """One side in a process of its own, for its memory."""
+    warehouse = _warehouse(root)
+    if side == "peer":
+        peer(spark.session(warehouse, SparkConfig(driver_memory="3g")), path, warehouse)
+    elif side != "idle":
+        ours(path, warehouse, CHUNK if side == "chunks" else CHUNK_BYTES)
 
 
 def generate(path: Path, megabytes: float, seed: int = 0) -> int:
@@ -92,11 +130,12 @@ def _warehouse(root: Path) -> Warehouse:
     return warehouse
 
 
-def ours(path: Path, warehouse: Warehouse) -> int:
-    """Parse, and merge into `annotations`; returns the rows that are there."""
-    records = parse(path.read_bytes(), str(path)).annotations
-    rows = stamped(records, "annotations", Run("bench", "bench", datetime.now(UTC)))
-    merge_arrow(warehouse, "annotations", rows, compare=ANNOTATION)
+def ours(path: Path, warehouse: Warehouse, chunk_bytes: int = CHUNK_BYTES) -> int:
+    """Parse, and merge into `annotations`, `chunk_bytes` at a time; returns the rows that are there."""
+    for number, (part, _) in enumerate(parts(path, chunk_bytes)):
+        records = parse(part, f"{path}#{number}").annotations
+        rows = stamped(records, "annotations", Run("bench", "bench", datetime.now(UTC)))
+        merge_arrow(warehouse, "annotations", rows, compare=ANNOTATION)
     return delta.count(warehouse, "annotations")
 
 
@@ -107,3 +146,7 @@ def peer(session: "SparkSession", path: Path, warehouse: Warehouse) -> int:
     target = warehouse.path("annotations").with_name("peer")
     rows.write.format("delta").save(str(target))
     return session.read.format("delta").load(str(target)).count()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3]))

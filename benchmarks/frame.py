@@ -2,7 +2,9 @@
 
 import os
 import statistics
-from collections.abc import Callable
+import subprocess
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,19 +15,20 @@ TICKS = os.sysconf("SC_CLK_TCK") if hasattr(os, "sysconf") else 100
 
 @dataclass(frozen=True, kw_only=True)
 class Result:
-    """One ratio: how many times the CPU seconds of ours the peer takes."""
+    """One ratio: how many times what ours costs the peer takes."""
 
     name: str
     what: str
     ours: float
-    """CPU seconds, median."""
+    """In `unit`; the median."""
     peer: float
-    """CPU seconds, median."""
+    """In `unit`; the median."""
     peer_name: str
     ratio: float
     goal: float
     met: bool
     note: str
+    unit: str = "CPU s"
 
 
 def side_by_side(
@@ -59,6 +62,94 @@ def side_by_side(
         met=ratio >= goal,
         note=note,
     )
+
+
+def compare_memory(
+    name: str,
+    what: str,
+    *,
+    ours: Sequence[str],
+    peer: Sequence[str],
+    peer_name: str,
+    goal: float,
+    note: str = "",
+) -> Result:
+    """Run each command once and compare the peaks of memory of its processes together, MB."""
+    with step(f"{name}: {what}"):
+        mine, theirs = peak_megabytes(ours), peak_megabytes(peer)
+    ratio = theirs / mine
+    return Result(
+        name=name,
+        what=what,
+        ours=mine,
+        peer=theirs,
+        peer_name=peer_name,
+        ratio=ratio,
+        goal=goal,
+        met=ratio >= goal,
+        note=note,
+        unit="MB",
+    )
+
+
+def within(name: str, what: str, *, command: Sequence[str], idle: Sequence[str], megabytes: float) -> Result:
+    """Run a command once and compare its peak of memory, above what `idle` takes, with a bound."""
+    with step(f"{name}: {what}"):
+        libraries = peak_megabytes(idle)
+        mine = peak_megabytes(command) - libraries
+    ratio = megabytes / mine
+    return Result(
+        name=name,
+        what=what,
+        ours=mine,
+        peer=megabytes,
+        peer_name="the bound",
+        ratio=ratio,
+        goal=1.0,
+        met=ratio >= 1.0,
+        note=f"beside {libraries:.0f} MB of libraries",
+        unit="MB",
+    )
+
+
+def peak_megabytes(command: Sequence[str]) -> float:
+    """The most memory that a command and its children had resident at one time, looked at 50 times a second.
+
+    Raises:
+        subprocess.CalledProcessError: it failed.
+    """
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as process:
+        peak = 0
+        while process.poll() is None:
+            peak = max(peak, sum(_resident(pid) for pid in _tree(process.pid)))
+            time.sleep(0.02)
+        assert process.stderr is not None
+        error = process.stderr.read()
+    if process.returncode:
+        raise subprocess.CalledProcessError(process.returncode, list(command), stderr=error)
+    return peak / 1e6
+
+
+def _resident(pid: int) -> int:
+    try:
+        pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
+    except OSError:
+        return 0  # it has just ended
+    return pages * os.sysconf("SC_PAGE_SIZE")
+
+
+def _tree(root: int) -> list[int]:
+    children: dict[int, list[int]] = {}
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            parent = int(stat.read_text().rpartition(")")[2].split()[1])
+        except OSError:
+            continue
+        children.setdefault(parent, []).append(int(stat.parent.name))
+    found = [root]
+    for pid in found:
+        found += children.get(pid, [])
+    return found
 
 
 def _cpu_seconds_of(run: Callable[[], object]) -> float:

@@ -1,10 +1,11 @@
-"""A COCO file too large for memory, ingested a part at a time: `lakesight ingest coco --chunk-mb N`.
+"""A large COCO file, ingested a part at a time: `lakesight ingest coco [--chunk-mb N]`.
 
 The file is mapped and never read whole. A part is a COCO file of its own: some annotations, the images they are on and
 all categories; it goes the way every file goes. What stays in memory of the whole is its images' records and the
 annotations' ids. `sources` has a row a part: `file.json#0`, `file.json#1`, ...
 """
 
+import ctypes
 import mmap
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -29,6 +30,8 @@ from lakesight.merge import Change
 from lakesight.tables import LONG
 from lakesight.warehouse import Warehouse
 
+CHUNK_BYTES = 32 * 2**20
+"""Larger files are ingested in parts of this size, unless `--chunk-mb` says otherwise."""
 LISTS = ("images", "annotations", "categories")
 
 
@@ -93,6 +96,18 @@ def _given(source: Source, _: Mapping[str, int]) -> Source:
     return source
 
 
+def parts(annotations: Path, chunk_bytes: int) -> Iterator[tuple[bytes, int]]:
+    """The parts of a file, each a COCO file, and how many bytes of annotations are behind it.
+
+    Raises:
+        UserError: it cannot be read.
+        FormatError: it is no COCO.
+    """
+    with _mapped(annotations) as data:
+        rest = _survey(data, str(annotations), chunk_bytes, allow_orphans=True)
+        yield from _parts(data, rest, str(annotations), chunk_bytes)
+
+
 def _mapped(path: Path) -> mmap.mmap:
     try:
         with path.open("rb") as file:
@@ -136,6 +151,7 @@ def _parts(data: mmap.mmap, rest: _Rest, where: str, window: int) -> Iterator[tu
             named = dict.fromkeys(_key_of(one.image_id) for one in msgspec.json.decode(text, type=list[_Ids]))
             yield _file(rest, [rest.images[image] for image in named if image in rest.images], text), done
             left = {image: record for image, record in left.items() if image not in named}
+            _give_back()
         _forget(data)
     if left or not done:
         yield _file(rest, list(left.values()), b"[]"), len(data)
@@ -177,6 +193,14 @@ def _refused(warehouse: Warehouse, dataset: str, prefix: str) -> dict[str, int]:
     rows = delta.read(warehouse, "quarantine", columns=["source_uri", "errors"], where=where).to_pylist()
     mine = (row["errors"] for row in rows if row["source_uri"].startswith(prefix))
     return dict(Counter(error["rule"] for errors in mine for error in errors).most_common())
+
+
+def _give_back() -> None:
+    """What is freed stays with the allocators, part after part, unless they are told."""
+    pa.default_memory_pool().release_unused()
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc's
+    if trim is not None:
+        trim(0)
 
 
 def _total(reports: Sequence[IngestReport], refused: dict[str, int]) -> IngestReport:

@@ -23,7 +23,7 @@ def ingest_coco(
     dataset: Annotated[str, typer.Option(help="Name the data set goes by in all tables.")],
     split: Annotated[str | None, typer.Option(help="train, val, test, ...")] = None,
     masks: Annotated[Path | None, typer.Option(help="Folder of panoptic PNGs; default: named like the JSON.")] = None,
-    chunk_mb: Annotated[int, typer.Option(min=0, help="Bound memory: so many MB of JSON at a time; 0: all.")] = 0,
+    chunk_mb: Annotated[int, typer.Option(min=1, help="Larger files are read so many MB at a time.")] = 32,
     force: Annotated[bool, typer.Option("--force", help="Read every file, even if nothing has changed.")] = False,
     root: Root = DEFAULT_ROOT,
     config: ConfigFile = None,
@@ -34,7 +34,8 @@ def ingest_coco(
     from ingestion.load import ingest_coco as ingest_whole
 
     settings = start(root, config, override)
-    run = partial(ingest_coco_in_chunks, chunk_bytes=chunk_mb * 2**20) if chunk_mb else ingest_whole
+    large = annotations.is_file() and annotations.stat().st_size > chunk_mb * 2**20
+    run = partial(ingest_coco_in_chunks, chunk_bytes=chunk_mb * 2**20) if large else ingest_whole
     work = partial(run, root, settings, images=images, annotations=annotations, masks=masks)
     show.ingested(work(dataset=dataset, split=split, force=force))
 
