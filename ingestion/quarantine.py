@@ -1,17 +1,20 @@
-"""Refused candidates -> rows of `quarantine` (pure)."""
+"""Refused candidates -> rows of `quarantine`, and back to records (pure)."""
 
 import hashlib
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from datetime import datetime
 from typing import Any
 
 import msgspec
 import pyarrow as pa
 
+from ingestion.formats.coco import from_json
+from ingestion.records import SCHEMAS, STATED, Records
 from ingestion.rows import Run
-from lakesight.tables import QUARANTINE, TABLES
+from lakesight.tables import LONG, QUARANTINE, TABLES
 
-NOT_IN_RECORDS = {"dataset", "ingested_at", "run_id"}
+TEXT_COLUMNS = ("metadata", "attributes")
 
 
 def quarantine_rows(refused: Mapping[str, pa.Table], run: Run, source_uri: str) -> pa.Table:
@@ -44,7 +47,41 @@ def by_rule(refused: Iterable[pa.Table]) -> dict[str, int]:
     return dict(counts.most_common())
 
 
+def records_of(rows: Iterable[Mapping[str, Any]]) -> Records:
+    """The records of rows of `quarantine`: those that had been typed as they were, others through COCO's parser."""
+    typed: dict[str, list[dict[str, Any]]] = {name: [] for name in SCHEMAS}
+    untyped: dict[str, list[bytes]] = {name: [] for name in SCHEMAS}
+    for row in rows:
+        record = _decoded(row["record"])
+        if TABLES[row["table_name"]].key[1] in record:
+            typed[row["table_name"]].append(_typed(record))
+        else:
+            untyped[row["table_name"]].append(row["record"].encode())
+    parsed = from_json(**untyped)
+    tables = {}
+    for name, schema in SCHEMAS.items():
+        both = pa.concat_tables([pa.Table.from_pylist(typed[name], schema=schema), getattr(parsed, name)])
+        tables[name] = both.set_column(
+            schema.get_field_index("ordinal"), schema.field("ordinal"), pa.array(range(both.num_rows), LONG)
+        )
+    return Records(**tables)
+
+
+def _decoded(record: str) -> dict[str, Any]:
+    try:
+        value = msgspec.json.decode(record)
+    except msgspec.DecodeError:
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
+def _typed(record: dict[str, Any]) -> dict[str, Any]:
+    time = record.get("captured_at")
+    return {**record, "captured_at": datetime.fromisoformat(time)} if time else record
+
+
 def _record(name: str, candidate: dict[str, Any]) -> str:
-    """A candidate as JSON: the table's columns as far as the file states them."""
-    stated = (c.name for c in TABLES[name].columns if c.name not in NOT_IN_RECORDS)
-    return msgspec.json.encode({column: candidate[column] for column in stated if column in candidate}).decode()
+    """A candidate as JSON: the columns that its file states."""
+    stated = {column: candidate[column] for column in STATED[name] if column in candidate}
+    maps = {column: dict(value) for column, value in stated.items() if column in TEXT_COLUMNS and value is not None}
+    return msgspec.json.encode(stated | maps).decode()

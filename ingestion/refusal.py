@@ -29,12 +29,12 @@ class _Place:
     """Where a header states width and height: one after the other."""
 
     start: int
-    bytes: int
+    length: int
     order: Literal["big", "little"]
 
     def read(self, content: bytes) -> tuple[int, int]:
-        ends = (self.start, self.start + self.bytes)
-        width, height = (int.from_bytes(content[end : end + self.bytes], self.order) for end in ends)
+        ends = (self.start, self.start + self.length)
+        width, height = (int.from_bytes(content[end : end + self.length], self.order) for end in ends)
         return width, height
 
 
@@ -76,7 +76,7 @@ def _unidentified(content: bytes) -> Refusal:
         if content.startswith(start):
             # Pillow does not identify an image without pixels, so that its size must be looked for here.
             place = SIZES.get(name)
-            if place and len(content) >= place.start + 2 * place.bytes and 0 in place.read(content):
+            if place and len(content) >= place.start + 2 * place.length and 0 in place.read(content):
                 return Refusal("zero_size", "its header states {} x {} pixels".format(*place.read(content)))
             return Refusal("corrupt", f"it begins as {name}, but its header cannot be read")
     return Refusal("not_an_image", f"it begins with {content[:8]!r}, which is no image format that is known")

@@ -32,12 +32,12 @@ def _areas(config: CheckConfig) -> tuple[Rule, ...]:
             table="annotations",
             column="area",
             # Of several parts, which may overlap, only a single one says what the area must be.
-            predicate="size(polygons) <> 1 OR area <= 0 OR polygon_area IS NULL "
-            f"OR abs(area - polygon_area) <= 8 + {config.max_area_error!r}D * area",
+            predicate="mask.num_rings <> 1 OR NOT mask.rings_valid OR area <= 0 "
+            f"OR abs(area - mask.area) <= 8 + {config.max_area_error!r}D * area",
             severity="warn",
             message="the area is not that of the polygon",
             fix="compute the area from the polygon; was one of them scaled?",
-            observed="concat(area, ' stated, ', round(polygon_area, 1), ' drawn')",
+            observed="concat(area, ' stated, ', round(mask.area, 1), ' drawn')",
         ),
     )
 
@@ -47,7 +47,7 @@ MASK_RULES = (
         name="annotation_polygon_valid",
         table="annotations",
         column="segmentation",
-        predicate="forall(polygons, ring -> size(ring) >= 6 AND size(ring) % 2 = 0)",
+        predicate="mask.rings_valid",
         severity="warn",
         message="a polygon has fewer than three points, or half a point",
         fix="draw the mask again, or leave it out",
@@ -57,11 +57,11 @@ MASK_RULES = (
         name="annotation_rle_size",
         table="annotations",
         column="segmentation",
-        predicate="rle_size = array(image_height, image_width)",
+        predicate="mask.height = image_height AND mask.width = image_width",
         severity="warn",
         message="the RLE mask is of another size than the image",
         fix="encode the mask at the size of the stored image: [height, width]",
-        observed="concat(CAST(rle_size AS STRING), ' for [', image_height, ', ', image_width, ']')",
+        observed="concat(mask.height, ' x ', mask.width, ' for ', image_height, ' x ', image_width)",
     ),
 )
 

@@ -130,22 +130,16 @@ CASES = {
         ("5D AS area, array(0D, 0D, 0D, 4D) AS bbox", "999D AS area, array(0D, 0D, 3D, 4D) AS bbox"),
     ],
     "annotation_area_as_polygons": [
-        (f"{one} AS area, array(array(0D)) AS polygons, 100D AS polygon_area", f"{two} AS area, array(array(0D)) AS polygons, 100D AS polygon_area")
-        for one, two in [("100D", "50D"), ("119D", "121D"), ("0D", "400D"), ("84D", "83D")]
-    ] + [
-        ("1D AS area, array(array(0D), array(0D)) AS polygons, 100D AS polygon_area", "1D AS area, array(array(0D)) AS polygons, 100D AS polygon_area"),
+        (f"{good}D AS area, named_struct('num_rings', {rings}, 'rings_valid', {valid}, 'area', 100D) AS mask", f"{bad}D AS area, named_struct('num_rings', 1, 'rings_valid', true, 'area', 100D) AS mask")
+        for good, bad, rings, valid in [(100, 50, 1, "true"), (119, 122, 1, "true"), (0, 400, 1, "true"), (84, 83, 1, "true"), (1, 1, 2, "true"), (1, 2, 1, "false")]
     ],
     "annotation_polygon_valid": [
-        (f"array({good}) AS polygons, '' AS segmentation", f"array({bad}) AS polygons, '' AS segmentation")
-        for good, bad in [
-            ("array(0D, 0D, 1D, 1D, 2D, 0D)", "array(0D, 0D, 1D, 1D)"),
-            ("array(0D, 0D, 1D, 1D, 2D, 0D)", "array(0D, 0D, 1D, 1D, 2D, 0D, 3D)"),
-            ("array(0D, 0D, 1D, 1D, 2D, 0D, 3D, 3D)", "array(0D, 0D, 1D, 1D, 2D, 0D), array(0D)"),
-        ]
+        ("named_struct('rings_valid', true) AS mask, '' AS segmentation", "named_struct('rings_valid', false) AS mask, '' AS segmentation"),
+        ("named_struct('rings_valid', CAST(NULL AS BOOLEAN)) AS mask, '' AS segmentation", "named_struct('rings_valid', false) AS mask, '' AS segmentation"),
     ],
     "annotation_rle_size": [
-        ("array(3, 4) AS rle_size, 4 AS image_width, 3 AS image_height", "array(4, 3) AS rle_size, 4 AS image_width, 3 AS image_height"),
-        ("CAST(NULL AS ARRAY<INT>) AS rle_size, 4 AS image_width, 3 AS image_height", "array(3) AS rle_size, 4 AS image_width, 3 AS image_height"),
+        (f"named_struct('height', {h}, 'width', {w}) AS mask, 4 AS image_width, 3 AS image_height", "named_struct('height', 4, 'width', 3) AS mask, 4 AS image_width, 3 AS image_height")
+        for h, w in [("3", "4"), ("CAST(NULL AS INT)", "CAST(NULL AS INT)")]
     ],
     "annotation_keypoints_triples": [("array(1D, 1D, 2D) AS keypoints", "array(1D, 1D) AS keypoints")],
     "annotation_keypoints_complete": [
