@@ -10,8 +10,8 @@ from dataclasses import asdict, dataclass
 from PIL import Image
 
 from ingestion.pixels import Figures, describe, pixel_hash
-from lakesight.decode import decode_jpeg, to_rgb
 from ingestion.refusal import Refusal, of_error
+from lakesight.decode import decode_jpeg, to_rgb
 
 EXIF_ORIENTATION = 274
 
