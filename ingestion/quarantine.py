@@ -9,12 +9,13 @@ from typing import Any
 import msgspec
 import pyarrow as pa
 
-from ingestion.formats.coco import from_json
-from ingestion.records import SCHEMAS, STATED, Records
+from ingestion.records import SCHEMAS, STATED, Records, records_table
 from ingestion.rows import Run
-from lakesight.tables import LONG, QUARANTINE, TABLES
+from lakesight.tables import QUARANTINE
 
 TEXT_COLUMNS = ("metadata", "attributes")
+UNTYPED = "_record_valid"
+"""How the rules' names end that a record breaks which is not as its format says."""
 
 
 def quarantine_rows(refused: Mapping[str, pa.Table], run: Run, source_uri: str) -> pa.Table:
@@ -25,7 +26,9 @@ def quarantine_rows(refused: Mapping[str, pa.Table], run: Run, source_uri: str) 
     rows: dict[str, dict[str, Any]] = {}
     for name, table in refused.items():
         for candidate in table.to_pylist():
-            record = candidate["record"] or _record(name, candidate)
+            untyped = (candidate["refused_by"] or "").endswith(UNTYPED)
+            typed = None if untyped else _typed(name, candidate)
+            record = candidate["record"] or typed or "{}"
             names = ",".join(error["rule"] for error in candidate["errors"])
             key = hashlib.sha256("\n".join([run.dataset, name, record, names]).encode()).hexdigest()
             rows[key] = {
@@ -33,6 +36,7 @@ def quarantine_rows(refused: Mapping[str, pa.Table], run: Run, source_uri: str) 
                 "table_name": name,
                 "source_uri": source_uri,
                 "record": record,
+                "typed": typed,
                 "record_hash": key,
                 "errors": candidate["errors"],
                 "run_id": run.run_id,
@@ -48,39 +52,23 @@ def by_rule(refused: Iterable[pa.Table]) -> dict[str, int]:
 
 
 def records_of(rows: Iterable[Mapping[str, Any]]) -> Records:
-    """The records of rows of `quarantine`: those that had been typed as they were, others through COCO's parser."""
-    typed: dict[str, list[dict[str, Any]]] = {name: [] for name in SCHEMAS}
-    untyped: dict[str, list[bytes]] = {name: [] for name in SCHEMAS}
+    """The records of rows of `quarantine`; those that could not be typed are refused as they were."""
+    found: dict[str, list[dict[str, object]]] = {name: [] for name in SCHEMAS}
     for row in rows:
-        record = _decoded(row["record"])
-        if TABLES[row["table_name"]].key[1] in record:
-            typed[row["table_name"]].append(_typed(record))
-        else:
-            untyped[row["table_name"]].append(row["record"].encode())
-    parsed = from_json(**untyped)
-    tables = {}
-    for name, schema in SCHEMAS.items():
-        both = pa.concat_tables([pa.Table.from_pylist(typed[name], schema=schema), getattr(parsed, name)])
-        tables[name] = both.set_column(
-            schema.get_field_index("ordinal"), schema.field("ordinal"), pa.array(range(both.num_rows), LONG)
-        )
-    return Records(**tables)
+        found[row["table_name"]].append({"record": row["record"], **_columns(row)})
+    return Records(**{name: records_table(SCHEMAS[name], found[name]) for name in SCHEMAS})
 
 
-def _decoded(record: str) -> dict[str, Any]:
-    try:
-        value = msgspec.json.decode(record)
-    except msgspec.DecodeError:
-        return {}
-    return value if isinstance(value, dict) else {}
+def _columns(row: Mapping[str, Any]) -> dict[str, object]:
+    if row["typed"] is None:
+        error = next(error for error in row["errors"] if error["rule"].endswith(UNTYPED))
+        return {"refused_by": error["rule"], "refused_because": error["observed"]}
+    columns: dict[str, object] = msgspec.json.decode(row["typed"])
+    time = columns.get("captured_at")
+    return {**columns, "captured_at": datetime.fromisoformat(time)} if isinstance(time, str) else columns
 
 
-def _typed(record: dict[str, Any]) -> dict[str, Any]:
-    time = record.get("captured_at")
-    return {**record, "captured_at": datetime.fromisoformat(time)} if time else record
-
-
-def _record(name: str, candidate: dict[str, Any]) -> str:
+def _typed(name: str, candidate: dict[str, Any]) -> str:
     """A candidate as JSON: the columns that its file states."""
     stated = {column: candidate[column] for column in STATED[name] if column in candidate}
     maps = {column: dict(value) for column, value in stated.items() if column in TEXT_COLUMNS and value is not None}

@@ -227,7 +227,8 @@ QUARANTINE = Table(
         DATASET,
         Column("table_name", STRING, "the table it was meant for", required=True),
         Column("source_uri", STRING, "file it came from"),
-        Column("record", STRING, "the record as JSON (no image bytes)"),
+        Column("record", STRING, "the record as its file states it, or as JSON (no image bytes)"),
+        Column("typed", STRING, "its columns as JSON, for replay; NULL: it is not as its format says"),
         Column(
             "record_hash", STRING, "sha256 of dataset, table, record and rules: one refusal is one row", required=True
         ),

@@ -96,7 +96,7 @@ def in_quarantine(warehouse: Warehouse, report: CheckReport, number: int) -> lis
 
 def _refused(row: Mapping[str, Any], folder: Path | None) -> Offender:
     try:
-        record = json.loads(row["record"])
+        record = json.loads(row["typed"] or row["record"])
     except ValueError:
         record = {}
     record = record if isinstance(record, dict) else {}

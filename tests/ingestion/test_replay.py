@@ -126,7 +126,7 @@ def test_replay_killed_between_landing_and_leaving_quarantine(warehouse, spark, 
     assert rules(warehouse) == ["annotation_box_positive"]
 
 
-def test_records_that_could_not_be_typed_are_parsed_again(warehouse, spark, folder):
+def test_what_is_still_wrong_stays_as_it_is(warehouse, spark, folder):
     def change(file):
         file["annotations"][0]["id"] = "one"
         file["annotations"][1]["note"] = "kept"
@@ -140,7 +140,7 @@ def test_records_that_could_not_be_typed_are_parsed_again(warehouse, spark, fold
     report = replay(warehouse, Config())
     assert (report.taken_back, report.still_refused) == (0, 2)
     assert delta.read(warehouse, "quarantine").to_pylist() == before
-    row = next(json.loads(r["record"]) for r in before if r["errors"][0]["rule"] == "annotation_crowd_flag")
+    row = next(json.loads(r["typed"]) for r in before if r["errors"][0]["rule"] == "annotation_crowd_flag")
     assert (row["attributes"], row["area"]) == ({"note": "kept"}, 7.0)
 
 
