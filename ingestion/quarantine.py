@@ -59,6 +59,12 @@ def records_of(rows: Iterable[Mapping[str, Any]]) -> Records:
     return Records(**{name: records_table(SCHEMAS[name], found[name]) for name in SCHEMAS})
 
 
+def places_of(rows: Iterable[Mapping[str, Any]]) -> dict[str, str]:
+    """`file_name` -> path, of refused image records: not all are at their name in the image folder."""
+    typed = (msgspec.json.decode(row["typed"]) for row in rows if row["table_name"] == "images" and row["typed"])
+    return {record["file_name"]: record["source_uri"] for record in typed if record["file_name"]}
+
+
 def _columns(row: Mapping[str, Any]) -> dict[str, object]:
     if row["typed"] is None:
         error = next(error for error in row["errors"] if error["rule"].endswith(UNTYPED))
@@ -69,7 +75,7 @@ def _columns(row: Mapping[str, Any]) -> dict[str, object]:
 
 
 def _typed(name: str, candidate: dict[str, Any]) -> str:
-    """A candidate as JSON: the columns that its file states."""
-    stated = {column: candidate[column] for column in STATED[name] if column in candidate}
+    """A candidate as JSON: the columns that its file states, and where its image was looked for."""
+    stated = {column: candidate[column] for column in (*STATED[name], "source_uri") if column in candidate}
     maps = {column: dict(value) for column, value in stated.items() if column in TEXT_COLUMNS and value is not None}
     return msgspec.json.encode(stated | maps).decode()

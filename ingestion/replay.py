@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 
 from ingestion.load import judge_source
 from ingestion.publish import land, settle
-from ingestion.quarantine import records_of
+from ingestion.quarantine import places_of, records_of
 from ingestion.rows import Run
 from ingestion.source import Source
 from lakesight import delta, spark
@@ -74,14 +74,15 @@ def _replay_source(
     run = Run(dataset, new_run_id("replay"), datetime.now(UTC))
     with alone(warehouse, f"ingest {dataset}"), staging(warehouse, run.run_id) as folder:
         refused = delta.read(warehouse, "quarantine", where=pc.field("dataset") == dataset).to_pylist()
-        records = records_of(record for record in refused if record["source_uri"] == uri)
+        mine = [record for record in refused if record["source_uri"] == uri]
         source = Source(
             path=Path(uri),
             format=row["format"],
             images=Path(row["image_folder"]),
             dataset=dataset,
             split=row["split"],
-            records=records,
+            records=records_of(mine),
+            found=places_of(mine),
         )
         decoded, accepted, again = judge_source(session, warehouse, config, source, folder, beside_held=True)
         with step("Writing tables"):

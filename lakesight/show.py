@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from ingestion.export.export import ExportReport
     from ingestion.load import IngestReport
     from ingestion.look import Report as StreamReport
-    from lakesight.merge import Change
     from ingestion.replay import ReplayReport
+    from lakesight.merge import Change
     from quality.check import CheckReport
     from quality.evaluate import EvaluateReport
     from quality.refusals import Refusals
