@@ -19,7 +19,7 @@ import pyarrow.compute as pc
 from ingestion.normalised import to_pixels
 from lakesight.tables import LONG
 
-FACTS = ("pixel_hash", "format", "mode", "width", "height", "exif_orientation")
+FACTS = ("pixel_hash", "format", "mode", "width", "height", "exif_orientation", "num_frames")
 """What decoding says of an image and the table keeps: for bytes that are held already it comes from there."""
 HELD_IMAGE = ("image_id", "source_uri", "sha256", *FACTS)
 NO_IDS = pa.array([], LONG)

@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass
 from PIL import Image
 
 from ingestion.pixels import Figures, describe, pixel_hash
+from ingestion.refusal import Refusal, of_error
 from lakesight.decode import decode_jpeg, to_rgb
 
 EXIF_ORIENTATION = 274
@@ -25,14 +26,8 @@ class Facts(Figures):
     width: int
     height: int
     exif_orientation: int
+    num_frames: int
     aspect_ratio: float
-
-
-@dataclass(frozen=True)
-class Refusal:
-    """Why bytes are no image that can be used."""
-
-    reason: str
 
 
 def inspect(content: bytes, max_pixels: int) -> Facts | Refusal:
@@ -41,28 +36,28 @@ def inspect(content: bytes, max_pixels: int) -> Facts | Refusal:
     The header is looked at first: an image of more than `max_pixels` is refused before its pixels are allocated.
     """
     if not content:
-        return Refusal("the file is empty")
+        return Refusal("empty", "the file has no bytes")
     try:
         with warnings.catch_warnings():
             # Odd EXIF or palette data warns; whether the pixels decode is what counts, and `max_pixels` is ours.
             warnings.simplefilter("ignore")
             return _decode(content, max_pixels)
     except Exception as error:  # Pillow's decoders raise every kind there is, and one file must not cost the job
-        return Refusal(f"{type(error).__name__}: {error}"[:300])
+        return of_error(error, content)
 
 
 def _decode(content: bytes, max_pixels: int) -> Facts | Refusal:
     with Image.open(io.BytesIO(content)) as image:
         width, height = image.size
         if width < 1 or height < 1:
-            return Refusal(f"the image is {width} x {height} pixels")
+            return Refusal("zero_size", f"the image is {width} x {height} pixels")
         if width * height > max_pixels:
-            return Refusal(f"{width} x {height} pixels are more than ingest.max_pixels={max_pixels}")
+            return Refusal("bomb", f"{width} x {height} pixels are more than ingest.max_pixels={max_pixels}")
         format_, mode = image.format or "", image.mode
         jpeg = decode_jpeg(content) if format_ == "JPEG" else None
         rgb = to_rgb(image) if jpeg is None else jpeg
         # After the pixels: asking for EXIF may decode, and would swallow what the decoder has to say.
-        orientation = _orientation(image)
+        orientation, frames = _orientation(image), _num_frames(image)
     # Some decoders correct the header's size while they decode: the pixels are what boxes are drawn on.
     height, width = rgb.shape[:2]
     return Facts(
@@ -72,6 +67,7 @@ def _decode(content: bytes, max_pixels: int) -> Facts | Refusal:
         width=width,
         height=height,
         exif_orientation=orientation,
+        num_frames=frames,
         aspect_ratio=width / height,
         **asdict(describe(rgb)),
     )
@@ -83,3 +79,10 @@ def _orientation(image: Image.Image) -> int:
     except Exception:  # broken EXIF of any kind says nothing about orientation, and the pixels may still be fine
         return 1
     return int(value) if value in range(1, 9) else 1
+
+
+def _num_frames(image: Image.Image) -> int:
+    try:
+        return int(getattr(image, "n_frames", 1))
+    except Exception:  # a broken later frame of any kind is no reason to refuse the first, which has been decoded
+        return 1

@@ -114,7 +114,7 @@ def _ingest(warehouse: Warehouse, config: Config, source: Source, seen: str) -> 
             with step("Reading masks"):
                 records = with_masks(session, source.records, source.masks, folder / "masks")
             source = replace(source, records=records)
-        decoded, accepted, refused = _judge(session, warehouse, config, source, folder)
+        decoded, accepted, refused = judge_source(session, warehouse, config, source, folder)
         with step("Writing tables"):
             changes = publish(session, warehouse, source, accepted, refused, decoded, folder, run_id, seen)
     return IngestReport(source.dataset, run_id, changes, by_rule(refused.values()), source.notes)
@@ -160,12 +160,19 @@ def _held(warehouse: Warehouse, dataset: str, table: str, columns: Sequence[str]
 Tables = dict[str, pa.Table]
 
 
-def _judge(
-    session: "SparkSession", warehouse: Warehouse, config: Config, source: Source, folder: Path
+def judge_source(
+    session: "SparkSession",
+    warehouse: Warehouse,
+    config: Config,
+    source: Source,
+    folder: Path,
+    *,
+    beside_held: bool = False,
 ) -> tuple[pa.Table, Tables, Tables]:
     """(decoded, accepted, refused): every image read, every record held against the rules.
 
-    Annotations come last: they are judged by what was accepted of images and categories.
+    Annotations come last: they are judged by what was accepted of images and categories - and, with `beside_held`, by
+    what the tables hold of them.
     """
     held = _held(warehouse, source.dataset, "images", HELD_IMAGE)
     records = source.image_records()
@@ -181,12 +188,24 @@ def _judge(
         images = image_candidates(records, decoded, held)
         tables["images"] = judge(session, "images", images, folder / "images")
         known = _held(warehouse, source.dataset, "annotations", HELD_ANNOTATION)
-        accepted = {name: good for name, (good, _) in tables.items()}
+        there = {name: good for name, (good, _) in tables.items()}
+        if beside_held:
+            there = _beside_held(warehouse, source.dataset, there)
         boxes = annotation_candidates(
-            source.records.annotations, accepted["images"], accepted["categories"], known, source.taken_ids
+            source.records.annotations, there["images"], there["categories"], known, source.taken_ids
         )
         tables["annotations"] = judge(session, "annotations", boxes, folder / "annotations")
     return decoded, {name: t[0] for name, t in tables.items()}, {name: t[1] for name, t in tables.items()}
+
+
+def _beside_held(warehouse: Warehouse, dataset: str, accepted: Tables) -> Tables:
+    """What annotations may speak of: the accepted records, then the rows of the tables."""
+    columns = {"images": ("image_id", "width", "height"), "categories": ("category_id",)}
+    mine = {name: accepted[name].select(some) for name, some in columns.items()}
+    return {
+        name: pa.concat_tables([mine[name], _held(warehouse, dataset, name, some).cast(mine[name].schema)])
+        for name, some in columns.items()
+    }
 
 
 def _requests(warehouse: Warehouse, dataset: str, records: pa.Table, held: pa.Table) -> pa.Table:

@@ -48,17 +48,34 @@ def publish(
     run_id: str,
     fingerprint: str,
 ) -> dict[str, Change]:
-    """Rows added and updated, by table; `folder` is the run's staging folder, with the decoded bytes."""
+    """Rows added, updated and removed, by table; `folder` is the run's staging folder, with the decoded bytes."""
     run = Run(source.dataset, run_id, datetime.now(UTC))
+    changes = land(spark, warehouse, source, accepted, decoded, folder, run)
+    changes["quarantine"] = settle(warehouse, source, refused, run)
+    # Last: it says that all of the above is done.
+    row = source_row(warehouse, source, refused, fingerprint, run)
+    merge_arrow(warehouse, "sources", row, compare=["fingerprint", "kept"])
+    return changes
+
+
+def land(
+    spark: "SparkSession",
+    warehouse: Warehouse,
+    source: Source,
+    accepted: Mapping[str, pa.Table],
+    decoded: pa.Table,
+    folder: Path,
+    run: Run,
+) -> dict[str, Change]:
+    """Accepted candidates -> their tables."""
     merge = partial(merge_arrow, warehouse)
     where = pc.field("dataset") == source.dataset
     categories = labelled(accepted["categories"], delta.read(warehouse, "categories", columns=CATEGORY, where=where))
     parts = pc.unique(decoded["part"].drop_null()).to_pylist()
     figures = properties(accepted["images"], decoded)
     images = stamped(accepted["images"], "images", run)
-    refusals = quarantine_rows(refused, run, str(source.path))
     stale = stale_annotations(warehouse, source, accepted) if source.replaces else None
-    changes = {
+    return {
         "categories": merge(
             "categories", stamped(categories, "categories", run), compare=[*CATEGORY[1:], "label"], keep=KEYPOINT_NAMES
         ),
@@ -71,13 +88,15 @@ def publish(
             keep=KEYPOINTS,
             remove=stale,
         ),
-        "quarantine": merge(
-            "quarantine", refusals, compare=(), remove=resolved(warehouse, source, refusals["record_hash"])
-        ),
     }
-    # Last: it says that all of the above is done.
-    merge("sources", source_row(warehouse, source, refused, fingerprint, run), compare=["fingerprint", "kept"])
-    return changes
+
+
+def settle(warehouse: Warehouse, source: Source, refused: Mapping[str, pa.Table], run: Run) -> Change:
+    """Refused candidates -> `quarantine`; rows of the source that no longer hold go, once their records have landed."""
+    rows = quarantine_rows(refused, run, str(source.path))
+    # A record that two sources state is one row, of the source that refused it last.
+    gone = resolved(warehouse, source, rows["record_hash"])
+    return merge_arrow(warehouse, "quarantine", rows, compare=["source_uri"], remove=gone)
 
 
 def _publish_images(

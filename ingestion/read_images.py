@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ingestion.images import Facts, Refusal, inspect
+from ingestion.images import Facts, inspect
 from ingestion.parts import SCHEMA, PartWriter
+from ingestion.refusal import Refusal
 from ingestion.tasks import ddl, in_tasks
 from lakesight.config import IngestConfig
 from lakesight.tables import DOUBLE, INT, LONG, STRING
@@ -89,7 +90,8 @@ def read_one(source_uri: str, held_sha256: str | None, max_pixels: int) -> dict[
         if not path.is_file():  # reading a pipe would wait for ever
             return {"unreadable": f"{source_uri}: no such file"}
         if path.stat().st_size > MAX_FILE_BYTES:
-            return {"undecodable": f"{path.stat().st_size} bytes are more than {MAX_FILE_BYTES}"}
+            large = Refusal("file_too_large", f"{path.stat().st_size} bytes are more than {MAX_FILE_BYTES}")
+            return {"undecodable": large.reason}
         content = path.read_bytes()
     except (OSError, ValueError) as error:  # ValueError: a NUL in the name
         return {"unreadable": f"{source_uri}: {getattr(error, 'strerror', None) or error}"}

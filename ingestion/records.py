@@ -57,6 +57,9 @@ CATEGORY_RECORDS = pa.schema(
         *_RECORD,
     ]
 )
+SCHEMAS = {"images": IMAGE_RECORDS, "annotations": ANNOTATION_RECORDS, "categories": CATEGORY_RECORDS}
+STATED = {name: [c for c in schema.names if c not in dict(_RECORD)] for name, schema in SCHEMAS.items()}
+"""The columns that a file states, by table."""
 
 
 @dataclass(frozen=True)

@@ -63,10 +63,51 @@ class CheckConfig:
     """Rules over tables."""
 
     fail_on: Literal["error", "warn", "never"] = "error"
+    """The least severity of a rule broken in a table that fails the check."""
+    min_image_side: int = 32
+    """Pixels; below, `image_large_enough` warns: the coarsest feature map of a DETR has not one cell (stride 32)."""
+    max_image_pixels: int = 89_478_485
+    """More is `image_small_enough` (warn): where Pillow warns of a decompression bomb (1 GiB / 4 / 3)."""
+    min_aspect: float = 0.35
+    """Shorter / longer side; below, `image_aspect_usual` warns (CleanVision's odd_aspect_ratio)."""
+    max_image_boxes: int = 300
+    """More is `image_boxes_fit` (warn): the queries of RT-DETR and D-FINE, each of which finds one box."""
+    min_contrast: float = 2.0
+    """Standard deviation of luma; below, `image_not_blank` warns. The least of 305 photographs measured: 14.8."""
+    min_brightness: float = 10.0
+    """Mean luma; below is `image_not_dark` (info). The photographs: 56 to 196."""
+    max_brightness: float = 245.0
+    """Above is `image_not_bright` (info); the mirror image of `min_brightness`."""
+    min_sharpness: float = 5.0
+    """Variance of the Laplacian (Pech-Pacheco et al. 2000); below is `image_not_blurry` (info). The photographs: from
+    5.4 (microscope) and 90 (COCO) up."""
+    min_entropy: float = 3.0
+    """Bits of the luma histogram; below is `image_informative` (info). The photographs: from 4.8 up."""
+    near_duplicate_bits: int = 3
+    """Look-alikes differ in at most this many of 64 bits of `dhash` (0 to 3: what the join by bands finds). Of the
+    photographs no two are closer than 5; a JPEG of other quality is 0 to 3 away."""
     min_box_pixels: float = 1.0
     """A side below this is `annotation_box_tiny` (warn)."""
+    max_box_share: float = 0.95
+    """Of the image; a box above is `annotation_box_partial` (warn)."""
+    duplicate_box_iou: float = 0.95
+    """Boxes of one class that overlap more are `annotation_box_unique` (warn): COCO's strictest match."""
+    max_area_error: float = 0.1
+    """Relative; `area` further from the polygon's is `annotation_area_as_polygons` (warn)."""
     min_class_annotations: int = 10
     """A class with fewer boxes is `category_has_annotations` (warn)."""
+    max_class_imbalance: float = 50.0
+    """Boxes of the largest class / of this one; above is `category_balanced` (warn; Datumaro's imbalance ratio)."""
+    max_split_psi: float = 0.25
+    """Population stability index of a split against the largest one, from which `split_classes_alike` and
+    `split_box_sizes_alike` warn (Siddiqi 2006: a major shift), unless chance gives as much."""
+    gallery_images: int = 6
+    """Pictures a rule on the page that `check --gallery` writes."""
+
+    def __post_init__(self) -> None:
+        """Check ranges."""
+        _require(0 <= self.near_duplicate_bits <= 3, "near_duplicate_bits must be 0 to 3")
+        _require(self.gallery_images > 0, "gallery_images must be positive")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -1,9 +1,11 @@
 """What each verb prints when it is done: at most a screen."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table as Grid
 
 if TYPE_CHECKING:
@@ -11,9 +13,12 @@ if TYPE_CHECKING:
     from ingestion.export.export import ExportReport
     from ingestion.load import IngestReport
     from ingestion.look import Report as StreamReport
+    from ingestion.replay import ReplayReport
     from lakesight.merge import Change
-    from quality.check import CheckReport, RuleResult
+    from quality.check import CheckReport
     from quality.evaluate import EvaluateReport
+    from quality.refusals import Refusals
+    from quality.results import RuleResult
     from serving.importing import ImportReport
     from serving.monitor import MonitorReport
     from serving.predict import PredictReport
@@ -31,6 +36,7 @@ STANDS = {
     "gone": "no longer in the folder; their rows stay",
 }
 """What `arrivals.status` means, of files that need someone."""
+MAX_RULES = 30
 
 
 def ingested(report: "IngestReport") -> None:
@@ -40,7 +46,9 @@ def ingested(report: "IngestReport") -> None:
         _print(f"note: {note}", markup=False)
     if report.quarantined:
         reasons = ", ".join(f"{rule} {count:,}" for rule, count in report.quarantined.items())
-        _print(f'refused: {reasons}\n  see `lakesight sql "SELECT * FROM quarantine_reasons"`')
+        _print(
+            f"refused: {reasons}\n  see `lakesight quarantine list`; mend the files and `lakesight quarantine replay`"
+        )
 
 
 def exported(report: "ExportReport") -> None:
@@ -82,25 +90,54 @@ def _changes(changes: "Mapping[str, Change]") -> Grid:
     return grid
 
 
-def checked(report: "CheckReport") -> None:
+def checked(report: "CheckReport", gallery: Path | None = None) -> None:
     """The worst rules, the verdict, what to do."""
     broken = sorted((r for r in report.results if r.unexpected and r.rule.severity != "info"), key=_rank)
     grid = _grid("data set", "rule", "severity", "in table", "in quarantine", "example")
     for result in broken[:WORST]:
         counts = (f"{result.in_table:,}", f"{result.in_quarantine:,}")
-        grid.add_row(result.dataset, result.rule.name, result.rule.severity, *counts, (result.observed or "")[:40])
+        grid.add_row(
+            result.dataset, result.rule.name, result.rule.severity, *counts, escape((result.observed or "")[:40])
+        )
     if broken:
         _print(grid)
     if len(broken) > WORST:
         _print(f'and {len(broken) - WORST} more rules; `lakesight sql "SELECT * FROM quality_results"` has all')
     verdict = "[red]failed[/]" if report.failed else "[green]passed[/]"
     _print(f"check {verdict}: {len(report.results)} results, report: {report.data_docs}")
+    if gallery:
+        _print(f"pictures: {gallery}", markup=False)
     if report.advice:
         _print(f"to do: {report.advice}", markup=False)
 
 
 def _rank(result: "RuleResult") -> tuple[bool, bool, int]:
     return (result.rule.severity != "error", result.in_table == 0, -result.unexpected)
+
+
+def refused(found: "list[Refusals]") -> None:
+    """A line a rule, most records first."""
+    if not found:
+        _print("quarantine is empty")
+        return
+    grid = _grid("data set", "table", "rule", "records", "example")
+    for one in found[:MAX_RULES]:
+        grid.add_row(one.dataset, one.table, one.rule, f"{one.records:,}", escape(one.example[:60]))
+    _print(grid)
+    if len(found) > MAX_RULES:
+        _print(f"and {len(found) - MAX_RULES} more; --format json gives all")
+    _print("mend the files, then `lakesight quarantine replay` or ingest them again")
+
+
+def replayed(report: "ReplayReport") -> None:
+    """What came back, and what did not."""
+    _print(f"{report.taken_back:,} records taken back, {report.still_refused:,} are still refused")
+    for name, change in report.changes.items():
+        if name != "quarantine" and (change.added or change.updated):
+            _print(f"  {name}: {change.added:,} added, {change.updated:,} updated")
+    if report.unknown_sources:
+        names = ", ".join(report.unknown_sources[:WORST])
+        _print(f"their ingest never ended, run it again: {names}", markup=False)
 
 
 def built(report: "BuildReport") -> None:

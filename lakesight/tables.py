@@ -99,6 +99,7 @@ IMAGES = Table(
         Column("width", INT, "stored pixels, before EXIF orientation"),
         Column("height", INT, "stored pixels, before EXIF orientation"),
         Column("exif_orientation", INT, "EXIF tag 274, 1 if absent"),
+        Column("num_frames", INT, "frames or pages of the file; only the first is used"),
         Column("size_bytes", LONG, "length of `content`"),
         Column("split", STRING, "train, val, test, ... or NULL"),
         Column("shuffle_key", LONG, "hash of (dataset, image_id): any key range is a random subset"),
@@ -226,7 +227,8 @@ QUARANTINE = Table(
         DATASET,
         Column("table_name", STRING, "the table it was meant for", required=True),
         Column("source_uri", STRING, "file it came from"),
-        Column("record", STRING, "the record as JSON (no image bytes)"),
+        Column("record", STRING, "the record as its file states it, or as JSON (no image bytes)"),
+        Column("typed", STRING, "its columns as JSON, for replay; NULL: it is not as its format says"),
         Column(
             "record_hash", STRING, "sha256 of dataset, table, record and rules: one refusal is one row", required=True
         ),
@@ -244,10 +246,14 @@ QUALITY_RESULTS = Table(
     readers="dashboards",
     columns=(
         RUN_ID,
-        Column("suite", STRING, "Great Expectations suite, one a table"),
+        Column("suite", STRING, "Great Expectations suite, one a table (and one for splits)"),
         Column("rule", STRING, "rule name", required=True),
         DATASET,
-        Column("table_name", STRING, "table that was checked"),
+        Column(
+            "table_name",
+            STRING,
+            "table that was checked; `splits`: a figure of each split, from images and annotations",
+        ),
         Column("table_version", LONG, "its Delta version"),
         Column("column", STRING, "column the rule is about"),
         Column("severity", STRING, "error, warn or info"),
@@ -256,7 +262,8 @@ QUALITY_RESULTS = Table(
         Column("unexpected_count", LONG, "rows that break the rule, quarantined ones included"),
         Column("unexpected_percent", DOUBLE, "0 to 100"),
         Column("observed_value", STRING, "an example, or the value of a data-set rule"),
-        Column("details", STRING, "JSON: rows in the table and in quarantine, the fix"),
+        Column("details", STRING, "JSON: rows in the table and in quarantine, Great Expectations' count, the fix"),
+        Column("rules_hash", STRING, "sha256 of all rules, with thresholds and severities"),
         Column("checked_at", TIME, "when it was checked"),
     ),
 )

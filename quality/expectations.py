@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from quality.rules import Rule
+from quality.rule import Rule
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -30,7 +30,7 @@ def load() -> None:
 def validate(
     tables: "Mapping[str, DataFrame]", rules: Mapping[str, Sequence[Rule]], docs: Path, run_id: str
 ) -> dict[str, int]:
-    """Unexpected rows by rule name, as Great Expectations counts them; writes `docs/index.html`.
+    """Unexpected rows by rule name, as Great Expectations counts them in these rows; writes `docs/index.html`.
 
     Args:
         tables: one DataFrame a table, with a boolean column for each of its rules.
@@ -90,5 +90,5 @@ def _counts(result: Any) -> dict[str, int]:
     for one in result.results:
         if one.exception_info.get("raised_exception"):
             raise RuntimeError(f"Great Expectations could not evaluate {one.expectation_config}: {one.exception_info}")
-        counts[one.expectation_config.meta["rule"]] = int(one.result["unexpected_count"])
+        counts[one.expectation_config.meta["rule"]] = int(one.result["unexpected_count"] or 0)  # None: no rows
     return counts

@@ -170,6 +170,34 @@ def test_export(run, warehouse, shapes_coco, fill, tmp_path, format):
     assert not list((tmp_path / "out").rglob("*.jpg"))
 
 
+def test_fail_on_is_one_of_three(run, warehouse):
+    code, _, err = run("check", "--root", warehouse.root, "--fail-on", "info")
+    assert code == 2
+    assert "info" in err
+    assert "fail_on" in err
+
+
+def test_quarantine_lists_and_replays(run, coco, spark):
+    images, file, root = coco
+    cut = sorted(images.iterdir())[0]
+    whole = cut.read_bytes()
+    cut.write_bytes(b"")
+    code, _, err = _ingest(run, images, file, root)
+    assert code == 0, err
+    code, out, _ = run("quarantine", "list", "--root", root, "--format", "json")
+    found = {row["rule"]: row for row in json.loads(out)}
+    assert set(found) == {"image_decodes", "annotation_image_known"}
+    assert found["image_decodes"]["example"].startswith("empty: ")
+    assert found["image_decodes"]["records"] == 1
+    code, out, _ = run("quarantine", "list", "--root", root)
+    assert (code, "image_decodes" in out, len(out.splitlines()) <= 6) == (0, True, True)
+    cut.write_bytes(whole)
+    code, out, _ = run("quarantine", "replay", "--root", root)
+    assert (code, "0 are still refused" in out, "images: 1 added" in out) == (0, True, True)
+    code, out, _ = run("quarantine", "list", "--root", root)
+    assert out == "quarantine is empty\n"
+
+
 def test_port_in_use(run, warehouse):
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))

@@ -43,8 +43,11 @@ def tables(tmp_path_factory, fill, shapes_coco):
     return made
 
 
-EMPTY_HERE = {"drift_status", "image_quality", "images_without_detections", "alerts", "drift_by_slice"}
-"""Views and queries over what these tables lack: pixel figures, drift, images without a detection."""
+EMPTY_HERE = {
+    "drift_status", "image_quality", "images_without_detections", "alerts", "drift_by_slice",
+    "exact_duplicates", "near_duplicates", "split_leakage",
+}  # fmt: skip
+"""Views and queries over what these tables lack: pixels and their figures, drift, images without a detection."""
 
 
 @pytest.fixture

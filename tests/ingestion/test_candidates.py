@@ -16,7 +16,7 @@ HELD = pa.schema(
             pa.int64()
             if n == "image_id"
             else pa.int32()
-            if n in ("width", "height", "exif_orientation")
+            if n in ("width", "height", "exif_orientation", "num_frames")
             else pa.string(),
         )
         for n in HELD_IMAGE
@@ -84,7 +84,15 @@ def test_images(files, held, expected):
 def test_held_bytes_bring_their_facts():
     records = pa.Table.from_pylist([{"ordinal": 0, "image_id": 1, "source_uri": "a"}], schema=RECORDS)
     decoded = pa.Table.from_pylist([{"ordinal": 0, "sha256": "s", "size_bytes": 9}], schema=DECODED)
-    facts = {"pixel_hash": "p", "format": "PNG", "mode": "L", "width": 3, "height": 2, "exif_orientation": 1}
+    facts = {
+        "pixel_hash": "p",
+        "format": "PNG",
+        "mode": "L",
+        "width": 3,
+        "height": 2,
+        "exif_orientation": 1,
+        "num_frames": 1,
+    }
     held = pa.Table.from_pylist([{"image_id": 1, "source_uri": "a", "sha256": "s", **facts}], schema=HELD)
     (row,) = image_candidates(records, decoded, held).to_pylist()
     assert {name: row[name] for name in FACTS} == facts

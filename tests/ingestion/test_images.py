@@ -2,12 +2,14 @@
 
 import csv
 import io
+import struct
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from ingestion.images import Facts, Refusal, inspect
+from ingestion.images import Facts, inspect
+from ingestion.refusal import Refusal
 
 LIMIT = 178_956_970
 
@@ -93,17 +95,43 @@ def test_modes(mode):
 
 def test_too_many_pixels_are_refused_by_the_header():
     content = encode(Image.new("L", (1000, 1000)))
-    assert inspect(content, 999_999) == Refusal("1000 x 1000 pixels are more than ingest.max_pixels=999999")
+    assert inspect(content, 999_999) == Refusal("bomb", "1000 x 1000 pixels are more than ingest.max_pixels=999999")
     assert isinstance(inspect(content, 1_000_000), Facts)
 
 
+def bitmap_header(width, height):
+    return b"BM" + struct.pack("<IHHIIiiHHIIiiII", 1086, 0, 0, 54, 40, width, height, 1, 24, 0, 0, 0, 0, 0, 0)
+
+
 @pytest.mark.parametrize(
-    "content", [b"", b"no image", encode(noise(), "JPEG")[:900]], ids=["empty", "text", "truncated"]
+    ("content", "code"),
+    [
+        (b"", "empty"),
+        (b"no image", "not_an_image"),
+        (b"%PDF-1.7 and more", "not_an_image"),
+        (encode(noise(), "JPEG")[:900], "truncated"),
+        (encode(noise())[:900], "truncated"),
+        (encode(noise())[:20], "truncated"),
+        (encode(noise()).replace(b"IHDR", b"IHDX"), "corrupt"),
+        (bitmap_header(300_000, 300_000), "bomb"),
+        (bitmap_header(0, 5) + b"rest", "zero_size"),
+        (encode(Image.new("L", (1, 1)), "GIF")[:6] + bytes(10), "zero_size"),
+        (bitmap_header(4, 4)[:28] + struct.pack("<H", 77) + bytes(60), "unsupported"),
+    ],
 )
-def test_refusals_say_why(content):
+def test_refusals_begin_with_a_code(content, code):
     found = inspect(content, LIMIT)
     assert isinstance(found, Refusal)
-    assert found.reason
+    assert found.code == code, found
+    assert found.reason.startswith(f"{code}: ")
+
+
+def test_frames_are_counted_and_the_first_is_used():
+    frames = [noise(seed=seed) for seed in range(3)]
+    found = inspect(encode(frames[0], "PNG", save_all=True, append_images=frames[1:]), LIMIT)
+    assert found.num_frames == 3
+    assert found.pixel_hash == inspect(encode(frames[0]), LIMIT).pixel_hash
+    assert inspect(encode(noise()), LIMIT).num_frames == 1
 
 
 def test_one_pixel():

@@ -75,6 +75,88 @@ CASES = {
     ],
     "annotation_area_positive": [("0.5D AS area", "0D AS area"), ("CAST(NULL AS DOUBLE) AS area", "-1D AS area")],
     "annotation_box_tiny": [("array(0D, 0D, 1D, 1D) AS bbox", "array(0D, 0D, 9D, 0.5D) AS bbox")],
+    "category_name_unique": [("1 AS num_same_name", "2 AS num_same_name")],
+    "category_ids_contiguous": [
+        ("2L AS category_id, 1L AS previous_id", "3L AS category_id, 1L AS previous_id"),
+        ("0L AS category_id, CAST(NULL AS BIGINT) AS previous_id", "2L AS category_id, CAST(NULL AS BIGINT) AS previous_id"),
+        ("1L AS category_id, CAST(NULL AS BIGINT) AS previous_id", "90L AS category_id, 80L AS previous_id"),
+    ],
+    "category_balanced": [
+        ("2 AS num_annotations, 100 AS most_annotations", "2 AS num_annotations, 101 AS most_annotations"),
+        ("0 AS num_annotations, 100 AS most_annotations", "1 AS num_annotations, 51 AS most_annotations"),
+    ],
+    "image_format_as_named": [
+        ("'a/b.JPG' AS file_name, 'JPEG' AS format", "'a/b.jpg' AS file_name, 'PNG' AS format"),
+        ("'b.jpeg' AS file_name, 'MPO' AS format", "'b.png' AS file_name, 'WEBP' AS format"),
+        ("'b.scan' AS file_name, 'PNG' AS format", "'b.c.tif' AS file_name, 'JPEG' AS format"),
+        ("'b' AS file_name, 'PNG' AS format", "'b.gif' AS file_name, 'PNG' AS format"),
+        ("'b.png' AS file_name, CAST(NULL AS STRING) AS format", "'.bmp' AS file_name, 'PNG' AS format"),
+    ],
+    "image_not_cmyk": [("'RGB' AS mode", "'CMYK' AS mode")],
+    "image_eight_bits": [("'L' AS mode", "'I;16' AS mode"), ("'1' AS mode", "'F' AS mode"), ("'P' AS mode", "'I' AS mode")],
+    "image_opaque": [("'RGB' AS mode", "'RGBA' AS mode"), ("'L' AS mode", "'LA' AS mode")],
+    "image_single_frame": [
+        ("1 AS num_frames, 'GIF' AS format", "2 AS num_frames, 'GIF' AS format"),
+        ("2 AS num_frames, 'MPO' AS format", "3 AS num_frames, 'TIFF' AS format"),
+    ],
+    "image_file_name_unique": [("1 AS num_same_name, 'a' AS file_name", "2 AS num_same_name, 'a' AS file_name")],
+    "image_large_enough": [("32 AS width, 40 AS height", "31 AS width, 400 AS height")],
+    "image_small_enough": [("9000 AS width, 9000 AS height", "100000 AS width, 100000 AS height")],
+    "image_aspect_usual": [
+        ("35 AS width, 100 AS height", "34 AS width, 100 AS height"),
+        ("100 AS width, 35 AS height", "1000 AS width, 34 AS height"),
+    ],
+    "image_boxes_fit": [("300 AS num_annotations", "301 AS num_annotations")],
+    "image_not_bright": [("245.0 AS brightness", "245.1 AS brightness")],
+    "image_not_blurry": [("5.0 AS sharpness", "4.9 AS sharpness")],
+    "image_informative": [("3.0 AS entropy", "2.9 AS entropy")],
+    "image_in_colour": [("0.1 AS colorfulness", "0.0 AS colorfulness")],
+    "image_look_unique": [
+        ("CAST(NULL AS INT) AS near_distance, 5L AS near_duplicate_of", "3 AS near_distance, 5L AS near_duplicate_of"),
+        ("4 AS near_distance, 5L AS near_duplicate_of", "0 AS near_distance, 5L AS near_duplicate_of"),
+    ],
+    "image_look_split_leak": [("CAST(NULL AS INT) AS near_split_distance, '' AS near_split", "3 AS near_split_distance, '' AS near_split")],
+    "annotation_box_partial": [
+        (f"array(0D, 0D, {holds}D, 10D) AS bbox, {crowd} AS iscrowd, 10 AS image_width, 10 AS image_height", "array(0D, 0D, 9.6D, 10D) AS bbox, 0 AS iscrowd, 10 AS image_width, 10 AS image_height")
+        for holds, crowd in [(9.5, 0), (10, 1)]
+    ],
+    "annotation_box_unique": [
+        ("0.95D AS twin_iou, 1L AS twin_of", "0.951D AS twin_iou, 1L AS twin_of"),
+        ("CAST(NULL AS DOUBLE) AS twin_iou, 1L AS twin_of", "1D AS twin_iou, 1L AS twin_of"),
+    ],
+    "annotation_area_in_box": [
+        ("12D AS area, array(0D, 0D, 3D, 4D) AS bbox", "20.1D AS area, array(0D, 0D, 3D, 4D) AS bbox"),
+        ("20D AS area, array(0D, 0D, 3D, 4D) AS bbox", "999D AS area, array(0D, 0D, 3D, 4D) AS bbox"),
+        ("5D AS area, array(0D, 0D, 0D, 4D) AS bbox", "999D AS area, array(0D, 0D, 3D, 4D) AS bbox"),
+    ],
+    "annotation_area_as_polygons": [
+        (f"{good}D AS area, named_struct('num_rings', {rings}, 'rings_valid', {valid}, 'area', 100D) AS mask", f"{bad}D AS area, named_struct('num_rings', 1, 'rings_valid', true, 'area', 100D) AS mask")
+        for good, bad, rings, valid in [(100, 50, 1, "true"), (119, 122, 1, "true"), (0, 400, 1, "true"), (84, 83, 1, "true"), (1, 1, 2, "true"), (1, 2, 1, "false")]
+    ],
+    "annotation_polygon_valid": [
+        ("named_struct('rings_valid', true) AS mask, '' AS segmentation", "named_struct('rings_valid', false) AS mask, '' AS segmentation"),
+        ("named_struct('rings_valid', CAST(NULL AS BOOLEAN)) AS mask, '' AS segmentation", "named_struct('rings_valid', false) AS mask, '' AS segmentation"),
+    ],
+    "annotation_rle_size": [
+        (f"named_struct('height', {h}, 'width', {w}) AS mask, 4 AS image_width, 3 AS image_height", "named_struct('height', 4, 'width', 3) AS mask, 4 AS image_width, 3 AS image_height")
+        for h, w in [("3", "4"), ("CAST(NULL AS INT)", "CAST(NULL AS INT)")]
+    ],
+    "annotation_keypoints_triples": [("array(1D, 1D, 2D) AS keypoints", "array(1D, 1D) AS keypoints")],
+    "annotation_keypoints_complete": [
+        ("array(1D, 1D, 2D) AS keypoints, 1 AS num_class_keypoints", "array(1D, 1D, 2D) AS keypoints, 2 AS num_class_keypoints"),
+        ("array(1D, 1D) AS keypoints, 2 AS num_class_keypoints", "array(0D, 0D, 0D, 1D, 1D, 1D) AS keypoints, 1 AS num_class_keypoints"),
+    ],
+    "annotation_keypoints_counted": [
+        ("array(1D, 1D, 2D, 0D, 0D, 0D) AS keypoints, 1 AS num_keypoints", "array(1D, 1D, 2D, 5D, 5D, 1D) AS keypoints, 1 AS num_keypoints"),
+        ("array(1D, 1D, 2D) AS keypoints, CAST(NULL AS INT) AS num_keypoints", "array(1D, 1D, 0D) AS keypoints, 1 AS num_keypoints"),
+    ],
+    "split_classes_alike": [
+        (f"'class mix' AS figure, 'val' AS split, 'train' AS reference, {psi} AS psi, {chance} AS psi_of_chance", "'class mix' AS figure, 'val' AS split, 'train' AS reference, 0.25D AS psi, 0.2D AS psi_of_chance")
+        for psi, chance in [("0.24D", "0.1D"), ("0.9D", "0.91D")]
+    ] + [("'box size' AS figure, 'v' AS split, 't' AS reference, 1D AS psi, 0D AS psi_of_chance", "'class mix' AS figure, 'v' AS split, 't' AS reference, 1D AS psi, 1D AS psi_of_chance")],
+    "split_box_sizes_alike": [
+        ("'class mix' AS figure, 'v' AS split, 't' AS reference, 1D AS psi, 0D AS psi_of_chance", "'box size' AS figure, 'v' AS split, 't' AS reference, 1D AS psi, 0D AS psi_of_chance")
+    ],
 }  # fmt: skip
 
 

@@ -1,0 +1,90 @@
+"""Spark glue: `quarantine` -> the tables: `lakesight quarantine replay` takes back what today's rules accept.
+
+Records go through the same judge and publish path as in ingestion; image files are read again. Source by source, and
+accepted records land before their quarantine rows go: a run that was killed is finished by the next one.
+"""
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pyarrow.compute as pc
+
+from ingestion.load import judge_source
+from ingestion.publish import land, settle
+from ingestion.quarantine import places_of, records_of
+from ingestion.rows import Run
+from ingestion.source import Source
+from lakesight import delta, spark
+from lakesight.config import Config
+from lakesight.merge import Change
+from lakesight.progress import step
+from lakesight.staging import alone, staging
+from lakesight.warehouse import Warehouse, new_run_id
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReplayReport:
+    """What a replay did: rows by table, records that are still refused, and sources it could not replay."""
+
+    changes: dict[str, Change]
+    taken_back: int
+    still_refused: int
+    unknown_sources: tuple[str, ...]
+    """Their ingest never ended, so that their image folder is not known: ingest them again."""
+
+
+def replay(warehouse: Warehouse, config: Config, *, dataset: str | None = None) -> ReplayReport:
+    """Judge the refused records of a data set, or of all, again."""
+    where = None if dataset is None else pc.field("dataset") == dataset
+    keys = ("dataset", "source_uri")
+    known = {tuple(row[k] for k in keys): row for row in delta.read(warehouse, "sources").to_pylist()}
+    waiting = delta.read(warehouse, "quarantine", columns=keys, where=where)
+    sources = {tuple(row[k] for k in keys) for row in waiting.to_pylist()}
+    changes: Counter[tuple[str, str]] = Counter()
+    if ready := sorted(sources & known.keys()):
+        with step("Starting Spark"):
+            session = spark.session(warehouse, config.spark)
+        for key in ready:
+            for table, change in _replay_source(session, warehouse, config, known[key]).items():
+                changes.update({(table, kind): number for kind, number in vars(change).items()})
+    left = delta.read(warehouse, "quarantine", columns=keys, where=where).num_rows
+    return ReplayReport(
+        changes={name: _change(changes, name) for name in dict.fromkeys(table for table, _ in changes)},
+        taken_back=waiting.num_rows - left,
+        still_refused=left,
+        unknown_sources=tuple(sorted(uri for _, uri in sources - known.keys())),
+    )
+
+
+def _change(counts: Mapping[tuple[str, str], int], table: str) -> Change:
+    return Change(**{kind: counts[table, kind] for kind in ("added", "updated", "removed")})
+
+
+def _replay_source(
+    session: "SparkSession", warehouse: Warehouse, config: Config, row: Mapping[str, Any]
+) -> dict[str, Change]:
+    dataset, uri = row["dataset"], row["source_uri"]
+    run = Run(dataset, new_run_id("replay"), datetime.now(UTC))
+    with alone(warehouse, f"ingest {dataset}"), staging(warehouse, run.run_id) as folder:
+        refused = delta.read(warehouse, "quarantine", where=pc.field("dataset") == dataset).to_pylist()
+        mine = [record for record in refused if record["source_uri"] == uri]
+        source = Source(
+            path=Path(uri),
+            format=row["format"],
+            images=Path(row["image_folder"]),
+            dataset=dataset,
+            split=row["split"],
+            records=records_of(mine),
+            found=places_of(mine),
+        )
+        decoded, accepted, again = judge_source(session, warehouse, config, source, folder, beside_held=True)
+        with step("Writing tables"):
+            changes = land(session, warehouse, source, accepted, decoded, folder, run)
+            return changes | {"quarantine": settle(warehouse, source, again, run)}

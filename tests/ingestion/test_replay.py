@@ -1,0 +1,154 @@
+"""Quarantine: what was mended leaves it, by ingest or by replay; what was not stays, with its reason."""
+
+import json
+
+import pytest
+
+from ingestion import replay as replaying
+from ingestion.load import ingest_coco
+from ingestion.replay import replay
+from lakesight import delta, shapes
+from lakesight.config import Config, IngestConfig
+
+CONFIG = Config(ingest=IngestConfig(allow_orphans=True))
+TABLES = ("images", "annotations", "categories", "image_properties", "quarantine", "sources")
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return shapes.write_coco(tmp_path / "s", split="train", num_images=6, seed=1)
+
+
+def ingest(warehouse, path, config=CONFIG):
+    return ingest_coco(
+        warehouse.root, config, images=path.parent / "train", annotations=path, dataset="shapes", split="train"
+    )
+
+
+def edit(path, change):
+    file = json.loads(path.read_text())
+    change(file)
+    path.write_text(json.dumps(file))
+
+
+def rules(warehouse):
+    rows = delta.read(warehouse, "quarantine").to_pylist()
+    return sorted(error["rule"] for row in rows for error in row["errors"])
+
+
+def content(warehouse, name):
+    """Rows by key, without who wrote them and when."""
+    rows = delta.read(warehouse, name).to_pylist()
+    kept = [{k: v for k, v in row.items() if k not in ("run_id", "ingested_at", "computed_at")} for row in rows]
+    return sorted(kept, key=lambda row: row.get("annotation_id") or row["image_id"])
+
+
+def spoil(path):
+    """Truncate an image, take another away, move a box out; returns what mends the files again."""
+    images = path.parent / "train"
+    cut, gone = images / "train_000002.jpg", images / "train_000003.jpg"
+    whole, other = cut.read_bytes(), gone.read_bytes()
+    cut.write_bytes(whole[:900])
+    gone.unlink()
+    edit(path, lambda file: file["annotations"][0]["bbox"].__setitem__(2, -1.0))
+
+    def mend():
+        cut.write_bytes(whole)
+        gone.write_bytes(other)
+
+    return mend
+
+
+def test_mended_and_ingested_again_leaves_quarantine(warehouse, spark, folder):
+    mend = spoil(folder)
+    ingest(warehouse, folder)
+    assert {"image_decodes", "image_file_exists", "annotation_box_positive"} <= set(rules(warehouse))
+    mend()
+    edit(folder, lambda file: file["annotations"][0]["bbox"].__setitem__(2, 9.0))
+    report = ingest(warehouse, folder)
+    assert not report.quarantined
+    assert report.changes["quarantine"].removed > 0
+    assert rules(warehouse) == []
+
+
+def test_another_source_keeps_its_quarantine(warehouse, spark, folder, tmp_path):
+    spoil(folder)
+    ingest(warehouse, folder)
+    before = rules(warehouse)
+    other = shapes.write_coco(tmp_path / "t", split="train", num_images=3, seed=8, first_id=500)
+    ingest(warehouse, other)
+    assert rules(warehouse) == before
+
+
+def test_replay_takes_back_what_is_accepted_now(warehouse, spark, folder, tmp_path):
+    mend = spoil(folder)
+    ingest(warehouse, folder)
+    mend()
+    refused = delta.count(warehouse, "quarantine")
+    report = replay(warehouse, Config())
+    assert rules(warehouse) == ["annotation_box_positive"]
+    assert (report.taken_back, report.still_refused, report.unknown_sources) == (refused - 1, 1, ())
+    assert (report.changes["images"].added, report.changes["image_properties"].added) == (2, 2)
+    assert report.changes["annotations"].added == refused - 3
+    # As if the files had been whole from the start.
+    from lakesight.warehouse import create_warehouse
+
+    whole = create_warehouse(tmp_path / "whole")
+    ingest(whole, folder)
+    for name in ("images", "annotations", "image_properties"):
+        assert content(warehouse, name) == content(whole, name), name
+    # Again: nothing to do, no commit.
+    versions = delta.versions(warehouse, *TABLES)
+    assert replay(warehouse, Config()).taken_back == 0
+    assert delta.versions(warehouse, *TABLES) == versions
+    # And the source itself still goes in without a change of the tables.
+    ingest(warehouse, folder)
+    assert content(warehouse, "annotations") == content(whole, "annotations")
+    assert rules(warehouse) == ["annotation_box_positive"]
+
+
+def test_replay_killed_between_landing_and_leaving_quarantine(warehouse, spark, folder, monkeypatch):
+    mend = spoil(folder)
+    ingest(warehouse, folder)
+    mend()
+
+    def killed(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(replaying, "settle", killed)
+        with pytest.raises(KeyboardInterrupt):
+            replay(warehouse, Config())
+    assert delta.count(warehouse, "images") == 6  # landed, and still in quarantine
+    assert len(rules(warehouse)) > 1
+    replay(warehouse, Config())
+    assert delta.count(warehouse, "images") == 6
+    assert rules(warehouse) == ["annotation_box_positive"]
+
+
+def test_what_is_still_wrong_stays_as_it_is(warehouse, spark, folder):
+    def change(file):
+        file["annotations"][0]["id"] = "one"
+        file["annotations"][1]["note"] = "kept"
+        file["annotations"][1]["area"] = 7.0
+        file["annotations"][1]["iscrowd"] = 2
+
+    edit(folder, change)
+    ingest(warehouse, folder)
+    before = delta.read(warehouse, "quarantine").to_pylist()
+    assert rules(warehouse) == ["annotation_crowd_flag", "annotation_record_valid"]
+    report = replay(warehouse, Config())
+    assert (report.taken_back, report.still_refused) == (0, 2)
+    assert delta.read(warehouse, "quarantine").to_pylist() == before
+    row = next(json.loads(r["typed"]) for r in before if r["errors"][0]["rule"] == "annotation_crowd_flag")
+    assert (row["attributes"], row["area"]) == ({"note": "kept"}, 7.0)
+
+
+def test_a_source_whose_ingest_never_ended_is_named(warehouse, spark, folder):
+    spoil(folder)
+    ingest(warehouse, folder)
+    delta.open_table(warehouse, "sources").delete()
+    report = replay(warehouse, Config(), dataset="shapes")
+    assert report.unknown_sources == (str(folder.resolve()),)
+    assert report.taken_back == 0
+    assert report.still_refused == delta.count(warehouse, "quarantine") > 0

@@ -1,0 +1,86 @@
+"""The page of offending images: self-contained, boxes drawn, refused records too, hostile names harmless."""
+
+import base64
+import io
+import re
+
+import pytest
+from PIL import Image
+
+from ingestion.load import ingest_coco
+from lakesight import shapes
+from lakesight.config import CheckConfig, Config
+from lakesight.errors import UserError
+from quality.check import check
+from quality.gallery import write_gallery
+from quality.gallery_page import Box, Picture, Section, page, thumbnail
+
+
+def encode(width, height, format="PNG"):
+    out = io.BytesIO()
+    Image.new("RGB", (width, height), (200, 30, 30)).save(out, format)
+    return out.getvalue()
+
+
+def section(**picture):
+    picture = {"name": "a.png", "observed": "3", "content": encode(800, 400)} | picture
+    return Section(rule="r", severity="warn", message="m", fix="f", count=7, pictures=(Picture(**picture),))
+
+
+def test_a_page_needs_nothing_else_and_draws_boxes_in_stored_pixels():
+    boxes = (Box((1, 2, 30, 40), bad=False), Box((5, 6, 0, 8), bad=True), Box((0, 0, float("nan"), 1), bad=True))
+    text = page("t", [section(boxes=boxes, quarantined=True)], 10**6)
+    assert 'viewBox="0 0 800 400"' in text
+    assert '<rect x="1" y="2" width="30" height="40"/>' in text
+    assert text.count('class="bad"') == 1
+    assert "nan" not in text
+    assert not re.search(r'(src|href)="(?!data:)', text)
+    (data,) = re.findall(r"base64,([^\"]+)", text)
+    assert Image.open(io.BytesIO(base64.b64decode(data))).size == (320, 160)
+
+
+def test_what_users_wrote_is_escaped():
+    text = page("<t>", [section(name="<script>alert(1)</script>", observed='"><b>')], 10**6)
+    assert "<script>" not in text
+    assert '"><b>' not in text
+
+
+@pytest.mark.parametrize("content", [b"no image", encode(8, 8)[:40], encode(2000, 1000)])
+def test_what_cannot_be_decoded_is_shown_without_picture(content):
+    assert thumbnail(content, 10**6) is None
+    assert "no picture to show" in page("t", [section(content=content)], 10**6)
+
+
+@pytest.fixture
+def checked(warehouse, spark, tmp_path):
+    path = shapes.write_coco(tmp_path / "s", split="train", num_images=30, seed=3)
+    shapes.plant_defects(path)
+    ingest_coco(
+        warehouse.root, Config(), images=path.parent / "train", annotations=path, dataset="shapes", split="train"
+    )
+    boxes = f"delta.`{warehouse.path('annotations')}`"
+    spark.sql(f"UPDATE {boxes} SET bbox = array(1D, 2D, -3D, 5D) WHERE annotation_id = 20")
+    config = Config(check=CheckConfig(gallery_images=2, max_box_share=0.05))
+    return warehouse, config, check(warehouse, config)
+
+
+@pytest.mark.slow
+def test_offenders_of_tables_and_of_quarantine(checked, tmp_path):
+    warehouse, config, report = checked
+    out = tmp_path / "new" / "out.html"
+    write_gallery(warehouse, config, report, out)
+    parts = dict(
+        re.findall(r"<h2>.*?</span> (\w+) in shapes: \d+</h2>(.*?)(?=<h2>|</body>)", out.read_text(), re.DOTALL)
+    )
+    pictured = {r.rule.name for r in report.results if r.unexpected and r.rule.table not in ("categories", "splits")}
+    assert set(parts) == pictured
+    assert parts["annotation_box_positive"].count("<figure>") == 2  # one in the table, one refused
+    assert parts["annotation_box_positive"].count("tag quarantine") == 1
+    assert "annotation 20" in parts["annotation_box_positive"]
+    assert parts["annotation_box_partial"].count("<figure>") == 2  # there are more
+    assert parts["annotation_box_partial"].count('class="bad"') == 2
+    assert "base64" in parts["image_unique"]  # the refused copy is a whole file
+    assert "no picture to show" in parts["image_decodes"]
+    assert "truncated: " in parts["image_decodes"]
+    with pytest.raises(UserError, match="gallery cannot be written"):
+        write_gallery(warehouse, config, report, tmp_path)
