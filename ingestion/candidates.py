@@ -7,7 +7,7 @@ What the rules mean by an id that is *taken*:
 * an annotation whose id the data set holds is an update if it is on the same image, else refused.
 
 So a file may be corrected and ingested again, and two files of one data set cannot overwrite each other's records.
-Of images with the same pixels the one the data set holds stays, else the one with the lowest id.
+Of images with the same bytes the one the data set holds stays, else the one with the lowest id.
 """
 
 from typing import Any
@@ -50,9 +50,9 @@ def image_candidates(records: pa.Table, decoded: pa.Table, held: pa.Table) -> pa
     )
     columns["refused_by"] = pc.coalesce(records["refused_by"], found)
     columns["refused_because"] = pc.coalesce(records["refused_because"], file["unreadable"], file["undecodable"])
-    same_pixels = pc.fill_null(pc.equal(own["pixel_hash"], columns["pixel_hash"]), False)
+    same_file = pc.fill_null(pc.equal(own["sha256"], columns["sha256"]), False)
     table = _with(records, columns)
-    return table.append_column("duplicate_of", _duplicate_of(table, same_pixels, held))
+    return table.append_column("duplicate_of", _duplicate_of(table, same_file, held))
 
 
 def annotation_candidates(
@@ -104,14 +104,14 @@ def repeats(ids: pa.ChunkedArray) -> pa.Array:
     return pa.array(repeats)
 
 
-def _duplicate_of(images: pa.Table, same_pixels: pa.Array, held: pa.Table) -> pa.Array:
-    """The image_id that keeps a row's pixels, if it is another one."""
+def _duplicate_of(images: pa.Table, same_file: pa.Array, held: pa.Table) -> pa.Array:
+    """The image_id that keeps a row's bytes, if it is another one."""
     fit = pc.and_(pc.is_null(images["refused_by"]), pc.invert(images["id_taken"]))
-    rows = images.select(["pixel_hash", "image_id"]).append_column("held", same_pixels).filter(fit)
+    rows = images.select(["sha256", "image_id"]).append_column("held", same_file).filter(fit)
     others = held.filter(pc.invert(pc.is_in(held["image_id"], value_set=rows["image_id"].combine_chunks())))
-    others = others.select(["pixel_hash", "image_id"]).append_column("held", pa.array([True] * others.num_rows))
+    others = others.select(["sha256", "image_id"]).append_column("held", pa.array([True] * others.num_rows))
     everyone = pa.concat_tables([rows, others.cast(rows.schema)])
     ranked = everyone.sort_by([("held", "descending"), ("image_id", "ascending")])
-    keeper = look_up(images["pixel_hash"], ranked, "pixel_hash")["image_id"]
+    keeper = look_up(images["sha256"], ranked, "sha256")["image_id"]
     copies = pc.and_(pc.invert(images["id_taken"]), pc.not_equal(keeper, images["image_id"]))
     return pc.if_else(pc.fill_null(copies, False), keeper, pa.scalar(None, LONG))

@@ -1,7 +1,7 @@
 """Delta without a JVM (delta-rs): create tables, read them, plan a pinned snapshot, commit exactly once."""
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -232,31 +232,12 @@ def commit(
     return True
 
 
-def append(warehouse: Warehouse, name: str, tables: Iterable[pa.Table], *, sort_by: str | None = None) -> None:
-    """Append rows as they come, never all in memory. The caller holds the table's lock.
-
-    `sort_by`: by this column within each row group of a table with image bytes.
-    """
+def append(warehouse: Warehouse, name: str, tables: Iterable[pa.Table]) -> None:
+    """Append rows as they come, never all in memory. The caller holds the table's lock."""
     table = TABLES[name]
-    batches = _row_groups(tables, table.arrow, sort_by) if sort_by else _batches(tables, table.arrow)
+    batches = (batch for rows in tables for batch in rows.select(table.arrow.names).cast(table.arrow).to_batches())
     reader = pa.RecordBatchReader.from_batches(table.arrow, batches)
     write_deltalake(warehouse.path(name), reader, mode="append", writer_properties=_writer_properties(table))
-
-
-def _batches(tables: Iterable[pa.Table], schema: pa.Schema) -> Iterator[pa.RecordBatch]:
-    for table in tables:
-        yield from table.select(schema.names).cast(schema).to_batches()
-
-
-def _row_groups(tables: Iterable[pa.Table], schema: pa.Schema, sort_by: str) -> Iterator[pa.RecordBatch]:
-    """Sorted batches of the rows of a row group; the last has the rest."""
-    waiting = schema.empty_table()
-    for more in tables:
-        waiting = pa.concat_tables([waiting, more.select(schema.names).cast(schema)])
-        while waiting.num_rows >= ROWS_PER_GROUP:
-            yield from waiting.slice(0, ROWS_PER_GROUP).sort_by(sort_by).combine_chunks().to_batches()
-            waiting = waiting.slice(ROWS_PER_GROUP)
-    yield from waiting.sort_by(sort_by).combine_chunks().to_batches()
 
 
 def last_txn(warehouse: Warehouse, name: str, app_id: str) -> int:

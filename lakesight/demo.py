@@ -76,7 +76,9 @@ def generate(folder: Path) -> None:
             train = shapes.write_coco(partial, split="train", num_images=NUM_IMAGES["train"], seed=1)
             shapes.plant_defects(train)
             shapes.write_coco(partial, split="val", num_images=NUM_IMAGES["val"], seed=2, first_id=10_001)
-            shapes.write_coco(partial, split="new", num_images=NUM_IMAGES["new"], seed=3, night_camera=True)
+            shapes.write_coco(
+                partial, split="new", num_images=NUM_IMAGES["new"], seed=3, first_id=20_001, night_camera=True
+            )
         partial.rename(folder)
     except OSError as error:
         raise UserError(f"the demo's images cannot be written: {error.strerror}", where=str(folder)) from error

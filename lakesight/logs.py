@@ -39,6 +39,7 @@ def to_file(root: Path) -> Path:
 def stderr_to(path: Path) -> Iterator[None]:
     """Append what this process writes to stderr to a file, below Python: children that start meanwhile inherit it."""
     sys.stderr.flush()
+    path.parent.mkdir(parents=True, exist_ok=True)
     saved = os.dup(2)
     with path.open("ab") as handle:
         os.dup2(handle.fileno(), 2)

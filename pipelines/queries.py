@@ -32,7 +32,7 @@ WITH found AS (
   FROM held
 ), kept AS (
   SELECT *, min_by(image_id, IF(refused_by IS NULL AND NOT id_taken, struct(place.file, image_id), NULL))
-    OVER (PARTITION BY dataset, pixel_hash) AS keeper
+    OVER (PARTITION BY dataset, sha256) AS keeper
   FROM identified
 )
 SELECT * EXCEPT (keeper, duplicate_of), IF(NOT id_taken AND keeper <> image_id, keeper, NULL) AS duplicate_of FROM kept

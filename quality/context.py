@@ -38,7 +38,8 @@ _QUERIES = {
           i.format, i.mode, i.num_frames, i.run_id, i.width AS stated_width, i.height AS stated_height, {_PASSED},
           coalesce(n.num_annotations, 0) AS num_annotations,
           row_number() OVER (PARTITION BY i.dataset, i.image_id ORDER BY i.ingested_at) > 1 AS id_taken,
-          nullif(min(i.image_id) OVER (PARTITION BY i.dataset, i.pixel_hash), i.image_id) AS duplicate_of,
+          nullif(min(i.image_id) OVER (PARTITION BY i.dataset, i.sha256), i.image_id) AS duplicate_of,
+          nullif(min(i.image_id) OVER (PARTITION BY i.dataset, i.pixel_hash), i.image_id) AS same_pixels_as,
           size(collect_set(i.split) OVER (PARTITION BY i.pixel_hash)) AS num_splits,
           count(*) OVER (PARTITION BY i.dataset, i.split, i.file_name) AS num_same_name,
           CAST(NULL AS BINARY) AS content

@@ -9,6 +9,7 @@ import pyarrow.compute as pc
 from lakesight import delta
 from lakesight.config import Config
 from lakesight.errors import UserError
+from lakesight.logs import stderr_to
 from lakesight.progress import step
 from lakesight.warehouse import Warehouse
 from quality.check import CheckReport
@@ -27,7 +28,8 @@ def write_gallery(warehouse: Warehouse, config: Config, report: CheckReport, pat
         UserError: the file cannot be written.
     """
     broken = [r for r in report.results if r.unexpected and r.rule.table in PICTURED]
-    with step(f"Pictures of {len(broken)} broken rules"):
+    # libtiff and its like write what they think of a broken file to stderr, below Python.
+    with step(f"Pictures of {len(broken)} broken rules"), stderr_to(warehouse.state("logs", "decoders.log")):
         found = in_tables(warehouse, config, report, [r for r in broken if r.in_table])
         found += in_quarantine(warehouse, report, config.check.gallery_images)
         text = page("What the check found", _sections(warehouse, report, broken, found), config.ingest.max_pixels)

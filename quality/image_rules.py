@@ -54,12 +54,23 @@ IMAGE_RULES = (
     Rule(
         name="image_unique",
         table="images",
-        column="pixel_hash",
+        column="sha256",
         predicate="duplicate_of IS NULL",
         severity="error",
-        message="the data set has the same pixels already, under the image_id observed",
+        message="the data set has the same file already, under the image_id observed",
         fix="drop the copy from the annotation file, its annotations moved to the image that stays",
         observed="duplicate_of",
+    ),
+    Rule(
+        name="image_pixels_unique",
+        table="images",
+        column="pixel_hash",
+        # Not an error: files that differ may decode to the same 8-bit RGB, as of other depth or palette.
+        predicate="same_pixels_as IS NULL",
+        severity="warn",
+        message="another file of the data set has the same pixels, under the image_id observed",
+        fix="keep one of them, unless they are meant to be two; `exact_duplicates` lists them",
+        observed="same_pixels_as",
     ),
     Rule(
         name="image_split_leak",

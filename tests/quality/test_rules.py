@@ -32,6 +32,7 @@ CASES = {
             "4 AS width, 3 AS height, 4 AS stated_width, 4 AS stated_height",
         ),
     ],
+    "image_pixels_unique": [("CAST(NULL AS BIGINT) AS same_pixels_as", "7L AS same_pixels_as")],
     "image_unique": [("CAST(NULL AS BIGINT) AS duplicate_of", "7L AS duplicate_of")],
     "image_split_leak": [("1 AS num_splits", "2 AS num_splits"), ("0 AS num_splits", "3 AS num_splits")],
     "image_upright": [("1 AS exif_orientation", "6 AS exif_orientation")],
