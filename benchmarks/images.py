@@ -28,7 +28,7 @@ AGAIN = 10.0
 SETTINGS = Config(spark=SparkConfig(driver_memory="2g"))
 
 
-def run(num_images: int = 2_000, repeats: int = 5) -> Iterator[Result]:
+def run(num_images: int = 5_000, repeats: int = 5) -> Iterator[Result]:
     """`num_images` generated JPEGs of 640 x 480."""
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
