@@ -14,7 +14,7 @@ from ray.data.block import BlockMetadata
 
 from features.plan import Read
 from features.reference import NEEDED, filled
-from lakesight.delta import Unit
+from lakesight.snapshot import Unit
 
 SAMPLE_COLUMNS = ("image_id", "content", "width", "height", "annotations")
 _ANNOTATION_FIELDS = ("annotation_id", "category_id", "label", "bbox", "area", "iscrowd")

@@ -8,7 +8,7 @@ import pyarrow.compute as pc
 
 from features.plan import Rows
 from lakesight import delta
-from lakesight.delta import Unit
+from lakesight.snapshot import Unit
 from lakesight.warehouse import Warehouse
 
 

@@ -1,16 +1,10 @@
 """Delta without a JVM (delta-rs): create tables, read them, plan a pinned snapshot, commit exactly once."""
 
-import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.dataset as ds
-import pyarrow.fs as pafs
-import pyarrow.parquet as pq
 from deltalake import (
     ColumnProperties,
     CommitProperties,
@@ -22,14 +16,13 @@ from deltalake import (
 from deltalake.exceptions import DeltaError, TableNotFoundError
 
 from lakesight.errors import TableError, UserError
+from lakesight.snapshot import Snapshot, load, plan_table
 from lakesight.tables import TABLES, Table
 from lakesight.warehouse import Warehouse
 
 ROWS_PER_GROUP = 64
 """Of tables with image bytes: a random row costs one row group of some 8 MB, not the file."""
 TARGET_FILE_BYTES = 256 * 2**20
-READABLE_FEATURES = {"timestampNtz"}
-"""Reader features beyond protocol 1 that the parquet files alone do not contradict."""
 
 
 def create_tables(warehouse: Warehouse) -> None:
@@ -58,22 +51,25 @@ def _properties(table: Table) -> dict[str, str | None]:
     }
 
 
-def open_table(warehouse: Warehouse, name: str, version: int | None = None) -> DeltaTable:
-    """The table at a version (None: the latest).
+def open_table(warehouse: Warehouse, name: str, at: int | datetime | None = None) -> DeltaTable:
+    """The table at a version, or as it was at a time (None: the latest).
 
     Raises:
         TableError: no such table or version.
     """
     try:
-        return DeltaTable(warehouse.path(name), version=version)
+        table = DeltaTable(warehouse.path(name))
+        if at is not None:
+            load(table, at)
     except (TableNotFoundError, DeltaError) as error:
-        at = "" if version is None else f" at version {version}"
+        when = "" if at is None else f" at version {at}" if isinstance(at, int) else f" at {at.isoformat()}"
         raise TableError(
-            f"table {name} cannot be read{at}",
+            f"table {name} cannot be read{when}",
             where=str(warehouse.path(name)),
             expected=f"a Delta table written by {TABLES[name].writer}",
             fix="run that stage first, or `lakesight sql` to see which versions exist",
         ) from error
+    return table
 
 
 def version(warehouse: Warehouse, name: str) -> int:
@@ -119,9 +115,12 @@ def _version_at(warehouse: Warehouse, name: str, when: datetime) -> int:
 
 
 def count(warehouse: Warehouse, name: str) -> int:
-    """Rows of a table, from the log's statistics: no data is read."""
-    actions = pa.table(open_table(warehouse, name).get_add_actions(flatten=True))
-    return int(pc.sum(actions["num_records"]).as_py() or 0)
+    """Rows of a table, from the log's statistics where they say it: no data is read."""
+    table = open_table(warehouse, name)
+    rows = pa.table(table.get_add_actions(flatten=True))["num_records"]
+    if rows.null_count or "deletionVectors" in (table.protocol().reader_features or []):
+        return sum(unit.num_rows for unit in plan_table(table, name).units)
+    return int(pc.sum(rows).as_py() or 0)
 
 
 def read(
@@ -130,80 +129,19 @@ def read(
     *,
     columns: Sequence[str] | None = None,
     where: pc.Expression | None = None,
-    version: int | None = None,
+    version: int | datetime | None = None,
 ) -> pa.Table:
-    """Rows of a table at a version, as Arrow. For narrow reads; images go through `plan`."""
-    table = open_table(warehouse, name, version)
-    _refuse_unreadable(table, name)
-    # Through a file system of our own: a process that ends right after delta-rs' own reader may abort.
-    filesystem = pafs.SubTreeFileSystem(str(warehouse.path(name)), pafs.LocalFileSystem())
-    dataset: ds.Dataset = table.to_pyarrow_dataset(filesystem=filesystem)
-    names = list(columns) if columns else dataset.schema.names
-    try:
-        return dataset.to_table(columns=names, filter=where)
-    except pa.ArrowNotImplementedError:
-        # MERGE and OPTIMIZE of delta-rs write texts as Arrow's string views, which a filter cannot compare within a
-        # file: whole columns are read and filtered then.
-        asked = [name for name in dataset.schema.names if re.search(rf"\b{name}\b", str(where))]
-        return dataset.to_table(columns=list(dict.fromkeys([*names, *asked]))).filter(where).select(names)
+    """Rows of a table at a version (or time), as Arrow. For narrow reads; images go through `plan`."""
+    return plan(warehouse, name, version).read(columns, where)
 
 
-@dataclass(frozen=True)
-class Unit:
-    """The smallest piece of a snapshot that is read at once: one row group of one file."""
-
-    path: str
-    row_group: int
-    num_rows: int
-    num_bytes: int
-
-    def read(self, columns: Sequence[str], where: pc.Expression | None = None) -> pa.Table:
-        """The unit's rows that satisfy `where`, in file order."""
-        with pq.ParquetFile(self.path) as file:
-            table = file.read_row_group(self.row_group, columns=list(columns))
-        return table.filter(where) if where is not None else table
-
-
-@dataclass(frozen=True)
-class Snapshot:
-    """A table pinned at a version, as units in a reproducible order."""
-
-    table: str
-    version: int
-    units: tuple[Unit, ...]
-
-
-def plan(warehouse: Warehouse, name: str, version: int | None = None) -> Snapshot:
-    """Pin a version and list its (file, row group) units, by path and row group.
+def plan(warehouse: Warehouse, name: str, version: int | datetime | None = None) -> Snapshot:
+    """Pin a version (or what it was at a time) and list its (file, row group) units, by path and row group.
 
     Raises:
-        TableError: the table has a protocol feature under which its parquet files alone are not its rows.
+        TableError: no such table or version, or one with a feature that is not understood here.
     """
-    table = open_table(warehouse, name, version)
-    _refuse_unreadable(table, name)
-    units: list[Unit] = []
-    for relative in sorted(pa.table(table.get_add_actions(flatten=True))["path"].to_pylist()):
-        units += _units(warehouse.path(name) / relative)
-    return Snapshot(name, table.version(), tuple(units))
-
-
-def _units(path: Path) -> list[Unit]:
-    footer = pq.read_metadata(path)
-    groups = [footer.row_group(i) for i in range(footer.num_row_groups)]
-    return [Unit(str(path), i, g.num_rows, g.total_byte_size) for i, g in enumerate(groups)]
-
-
-def _refuse_unreadable(table: DeltaTable, name: str) -> None:
-    protocol = table.protocol()
-    odd = set(protocol.reader_features or []) - READABLE_FEATURES
-    if table.metadata().configuration.get("delta.columnMapping.mode", "none") != "none":
-        odd.add("columnMapping")
-    if odd:
-        raise TableError(
-            f"table {name} uses Delta features that cannot be read from its files: {', '.join(sorted(odd))}",
-            expected="a table without them, as Lakesight creates it",
-            fix="copy it with `CREATE TABLE ... AS SELECT`, or drop the feature (ALTER TABLE ... DROP FEATURE)",
-        )
+    return plan_table(open_table(warehouse, name, version), name)
 
 
 def commit(

@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 
 from features.plan import Read, in_order
 from lakesight import delta
-from lakesight.delta import Unit
 from lakesight.errors import UserError
+from lakesight.snapshot import Unit
 from lakesight.warehouse import Warehouse
 
 

@@ -1,0 +1,232 @@
+"""delta-rs and Parquet glue: a pinned version of a Delta table -> units of rows, read right or refused.
+
+The log says which files are the table, which of their rows are deleted, what their columns are called and what lies
+in no file at all; so the rows of a unit are what Spark would read, whatever wrote it.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from deltalake import DeltaTable
+
+from lakesight.errors import TableError
+
+READABLE_FEATURES = {"timestampNtz", "deletionVectors", "columnMapping", "v2Checkpoint"}
+"""Reader features beyond protocol 1 that `units_of` gives the right rows of."""
+PHYSICAL_NAME = b"delta.columnMapping.physicalName"
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The columns of a snapshot: as the table calls them, and as its files do (same order and types)."""
+
+    logical: pa.Schema
+    physical: pa.Schema
+
+
+@dataclass(frozen=True)
+class Unit:
+    """The smallest piece of a snapshot that is read at once: the live rows of one row group of one file."""
+
+    path: str
+    row_group: int
+    num_rows: int
+    num_bytes: int
+    layout: Layout
+    partition: tuple[tuple[str, Any], ...] = ()
+    """Columns whose value is in the log and not in the file."""
+    deleted: tuple[int, ...] = ()
+    """Rows of the row group that a deletion vector takes out, ascending."""
+
+    def read(self, columns: Sequence[str]) -> pa.Table:
+        """The unit's live rows, in file order; a column that was added after the file was written is NULL.
+
+        Raises:
+            TableError: the file has been removed since the snapshot was planned.
+        """
+        stored = [self.layout.physical.field(self.layout.logical.get_field_index(name)).name for name in columns]
+        with opened(self.path) as file:
+            num_rows = file.metadata.row_group(self.row_group).num_rows
+            table = file.read_row_group(self.row_group, columns=sorted(set(stored) & set(file.schema_arrow.names)))
+        # Not from `table`: without columns it would have no rows.
+        arrays = [self._column(name, table, num_rows) for name in columns]
+        whole = pa.Table.from_arrays(arrays, list(columns))
+        return whole.take(np.delete(np.arange(num_rows), self.deleted)) if self.deleted else whole
+
+    def _column(self, name: str, table: pa.Table, num_rows: int) -> pa.Array | pa.ChunkedArray:
+        place = self.layout.logical.get_field_index(name)
+        wanted, stored = self.layout.logical.field(place), self.layout.physical.field(place)
+        for column, value in self.partition:
+            if column == name:
+                return pa.repeat(pa.scalar(value, wanted.type), num_rows)
+        if stored.name not in table.schema.names:
+            return pa.nulls(num_rows, wanted.type)
+        array = table[stored.name].cast(stored.type)  # by name: nested fields that the file lacks become NULL
+        if stored.type == wanted.type:
+            return array
+        return pa.chunked_array([chunk.view(wanted.type) for chunk in array.chunks], wanted.type)
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """A table pinned at a version, as units in a reproducible order."""
+
+    table: str
+    version: int
+    units: tuple[Unit, ...]
+    schema: pa.Schema
+
+    def read(self, columns: Sequence[str] | None = None, where: pc.Expression | None = None) -> pa.Table:
+        """All rows that satisfy `where`, in the order of the units; it may look at columns that are not asked for."""
+        names = self.schema.names if columns is None else list(columns)
+        empty = pa.schema([self.schema.field(name) for name in names]).empty_table()
+        return pa.concat_tables([empty, *self._parts(names, where)])
+
+    def _parts(self, names: list[str], where: pc.Expression | None) -> Iterator[pa.Table]:
+        if where is None:
+            yield from (unit.read(names) for unit in self.units)
+            return
+        looked_at = named_in(where, self.schema)
+        needed = list(dict.fromkeys([*names, *looked_at]))
+        for unit in self.units:
+            if unit.read(looked_at).filter(where).num_rows:  # the wide columns only where there is something
+                yield unit.read(needed).filter(where).select(names)
+
+
+def opened(path: str) -> pq.ParquetFile:
+    """The parquet file.
+
+    Raises:
+        TableError: it is gone.
+    """
+    try:
+        # Spark's old timestamps would overflow as nanoseconds.
+        return pq.ParquetFile(path, coerce_int96_timestamp_unit="us")
+    except FileNotFoundError as error:
+        raise TableError(
+            "a file of the table is gone",
+            where=path,
+            expected="all files of the version that is read",
+            fix="VACUUM has removed old versions: read a later one, and keep `delta.deletedFileRetentionDuration` "
+            "longer than a run takes",
+        ) from error
+
+
+def load(table: DeltaTable, at: int | datetime) -> None:
+    """Turn `table` to a version, or to the one that was the latest at a time (with a time zone).
+
+    Raises:
+        TableError: the table is younger than `at`.
+    """
+    table.load_as_version(at)
+    if isinstance(at, int):
+        return
+    # delta-rs gives the oldest version there is for any time before it.
+    created = next(c["timestamp"] for c in table.history() if c["version"] == table.version()) / 1000
+    if at.timestamp() < created:
+        raise TableError(
+            f"the table had no version at {at.isoformat()}",
+            where=table.table_uri,
+            expected=f"a time from {datetime.fromtimestamp(created, at.tzinfo).isoformat()} on",
+            fix="`DESCRIBE HISTORY` lists versions and their times",
+        )
+
+
+def plan_table(table: DeltaTable, name: str) -> Snapshot:
+    """The (file, row group) units of the loaded version, by path and row group.
+
+    Raises:
+        TableError: the table has a feature that is not understood here; or a file is gone.
+    """
+    _refuse_unreadable(table, name)
+    layout = _layout(pa.schema(table.schema().to_arrow()))
+    return Snapshot(name, table.version(), tuple(_units(table, layout)), layout.logical)
+
+
+def _units(table: DeltaTable, layout: Layout) -> Iterator[Unit]:
+    root, masks = Path(_decoded(table.table_uri)), deletions(table)
+    actions = pa.table(table.get_add_actions(flatten=True))
+    partition = {name: f"partition.{name}" for name in table.metadata().partition_columns}
+    for row in actions.select(["path", *partition.values()]).sort_by("path").to_pylist():
+        path = str(root / _decoded(row["path"]))
+        values = tuple((name, row[key]) for name, key in partition.items())
+        with opened(path) as file:
+            groups = [file.metadata.row_group(i) for i in range(file.metadata.num_row_groups)]
+        start = 0
+        for number, group in enumerate(groups):
+            gone = masks.get(path, _NONE)
+            gone = gone[(gone >= start) & (gone < start + group.num_rows)] - start
+            start += group.num_rows
+            live = group.num_rows - len(gone)
+            yield Unit(path, number, live, group.total_byte_size, layout, values, tuple(gone.tolist()))
+
+
+_NONE = np.array([], np.int64)
+
+
+def deletions(table: DeltaTable) -> dict[str, np.ndarray[Any, np.dtype[np.int64]]]:
+    """Of each file with a deletion vector: the row numbers that are deleted, ascending."""
+    rows = pa.table(table.deletion_vectors()).to_pylist()
+    return {_decoded(row["filepath"]): np.flatnonzero(~np.array(row["selection_vector"], bool)) for row in rows}
+
+
+def _decoded(path: str) -> str:
+    """A path of the log (URL-encoded; absolute in a shallow clone) as the file system has it."""
+    return unquote(path.removeprefix("file://").removeprefix("file:"))
+
+
+def _layout(schema: pa.Schema) -> Layout:
+    return Layout(
+        pa.schema([_renamed(field, physical=False) for field in schema]),
+        pa.schema([_renamed(field, physical=True) for field in schema]),
+    )
+
+
+def _renamed(field: pa.Field, *, physical: bool) -> pa.Field:
+    """The field without its metadata, under its name in the files if `physical`; nullable throughout."""
+    name = (field.metadata or {}).get(PHYSICAL_NAME, field.name.encode()).decode() if physical else field.name
+    type_ = field.type
+    if pa.types.is_struct(type_):
+        type_ = pa.struct([_renamed(child, physical=physical) for child in type_])
+    elif pa.types.is_list(type_):
+        type_ = pa.list_(_renamed(type_.value_field, physical=physical))
+    elif pa.types.is_map(type_):
+        key, item = (_renamed(child, physical=physical).type for child in (type_.key_field, type_.item_field))
+        type_ = pa.map_(key, item)
+    return pa.field(name, type_)
+
+
+def named_in(where: pc.Expression, schema: pa.Schema) -> list[str]:
+    """The columns an expression looks at; it does not say, but cannot be evaluated without them."""
+    empty = schema.empty_table()
+    empty.filter(where)  # an unknown column is the caller's mistake, told by Arrow
+    return [name for name in schema.names if not _evaluates(where, empty.drop_columns([name]))]
+
+
+def _evaluates(where: pc.Expression, table: pa.Table) -> bool:
+    try:
+        table.filter(where)
+    except pa.ArrowInvalid:
+        return False
+    return True
+
+
+def _refuse_unreadable(table: DeltaTable, name: str) -> None:
+    odd = set(table.protocol().reader_features or []) - READABLE_FEATURES
+    if table.metadata().configuration.get("delta.columnMapping.mode") == "id":
+        odd.add("columnMapping by id")
+    if odd:
+        raise TableError(
+            f"table {name} uses Delta features that cannot be read here: {', '.join(sorted(odd))}",
+            where=table.table_uri,
+            expected=f"none beyond {', '.join(sorted(READABLE_FEATURES))}",
+            fix="copy it with `CREATE TABLE ... AS SELECT`, or drop the feature (ALTER TABLE ... DROP FEATURE)",
+        )

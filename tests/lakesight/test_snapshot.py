@@ -1,0 +1,108 @@
+"""What Spark writes with the features of Delta's protocol is read as Spark reads it, or refused."""
+
+from datetime import UTC, datetime, timedelta
+
+import pyarrow.compute as pc
+import pytest
+from deltalake import DeltaTable
+
+from lakesight.errors import TableError
+from lakesight.snapshot import load, plan_table
+
+COLUMNS = """id BIGINT, name STRING, place STRING, day DATE, at TIMESTAMP,
+  boxes ARRAY<STRUCT<x: INT, y: DOUBLE>>, tags MAP<STRING, STRING>"""
+ROWS = """SELECT id + {first}, concat('n', id), IF(id % 2 = 0, 'a b/c%', NULL), DATE'2026-01-01' + CAST(id % 2 AS INT),
+  TIMESTAMP'2026-01-01 12:00:00' + make_interval(0, 0, 0, CAST(id AS INT)),
+  IF(id = 7, NULL, array(struct(CAST(id AS INT), id / 2D))), map('k', CAST(id AS STRING)){more} FROM range(0, 20, 1, 1)"""
+MAPPED = "'delta.columnMapping.mode' = 'name'"
+RENAMED = ("ALTER TABLE {t} RENAME COLUMN name TO title", "ALTER TABLE {t} RENAME COLUMN boxes.element.x TO left")
+FEATURES = {
+    "deletion vectors": ("'delta.enableDeletionVectors' = 'true'", "", ("DELETE FROM {t} WHERE id % 5 < 2",)),
+    "deletion vectors, partitioned": (
+        "'delta.enableDeletionVectors' = 'true'",
+        "PARTITIONED BY (place, day)",
+        ("DELETE FROM {t} WHERE id IN (0, 3, 5)",),
+    ),
+    "column mapping, legacy": (
+        f"{MAPPED}, 'delta.minReaderVersion' = '2', 'delta.minWriterVersion' = '5'",
+        "",
+        (*RENAMED, "ALTER TABLE {t} DROP COLUMN boxes.element.y", "ALTER TABLE {t} DROP COLUMN tags"),
+    ),
+    "column mapping, feature": (
+        f"{MAPPED}, 'delta.feature.columnMapping' = 'supported', 'delta.enableDeletionVectors' = 'true'",
+        "PARTITIONED BY (place)",
+        (*RENAMED, "ALTER TABLE {t} RENAME COLUMN place TO site", "DELETE FROM {t} WHERE id = 4"),
+    ),
+    "v2 checkpoint": (
+        "'delta.checkpointPolicy' = 'v2', 'delta.checkpointInterval' = '2'",
+        "",
+        ("DELETE FROM {t} WHERE id = 3", "DELETE FROM {t} WHERE id = 4"),
+    ),
+    "evolved": (
+        "",
+        "",
+        (
+            "ALTER TABLE {t} ADD COLUMNS (weight INT, boxes.element.label STRING)",
+            "INSERT INTO {t} SELECT id + 100, name, place, day, at, array(struct(1, 2D, 'c')), tags, 7 FROM {t}",
+        ),
+    ),
+}
+REFUSED = {
+    "typeWidening": "'delta.enableTypeWidening' = 'true'",
+    "columnMapping by id": "'delta.columnMapping.mode' = 'id'",
+}
+
+
+def write(spark, path, properties="", layout="", statements=()):
+    table = f"delta.`{path}`"
+    kept = f"TBLPROPERTIES ({properties})" if properties else ""
+    spark.sql(f"CREATE TABLE {table} ({COLUMNS}) USING delta {layout} {kept}")
+    spark.sql(f"INSERT INTO {table} {ROWS.format(first=0, more='')}")
+    for statement in statements:
+        spark.sql(statement.format(t=table))
+
+
+def by_spark(spark, path, **options):
+    return spark.read.format("delta").options(**options).load(str(path)).orderBy("id").toArrow().to_pylist()
+
+
+@pytest.mark.parametrize("feature", FEATURES)
+def test_rows_are_what_spark_reads(spark, tmp_path, feature):
+    write(spark, tmp_path / "t", *FEATURES[feature])
+    snapshot = plan_table(DeltaTable(tmp_path / "t"), "t")
+    expected = by_spark(spark, tmp_path / "t")
+    assert snapshot.read().sort_by("id").to_pylist() == expected
+    assert sum(unit.num_rows for unit in snapshot.units) == len(expected)
+    for column in snapshot.schema.names:  # alone, as it may lie in no file
+        assert len(snapshot.read([column])) == len(expected)
+    some = snapshot.read(["id"], (pc.field("day") > pc.scalar(datetime(2026, 1, 1).date())) & (pc.field("id") < 9))
+    assert sorted(some["id"].to_pylist()) == [r["id"] for r in expected if r["id"] < 9 and r["id"] % 2]
+
+
+def test_a_time_is_the_version_that_spark_reads_then(spark, tmp_path):
+    write(spark, tmp_path / "t", statements=("DELETE FROM {t} WHERE id < 5", "DELETE FROM {t} WHERE id < 10"))
+    history = spark.sql(f"DESCRIBE HISTORY delta.`{tmp_path}/t`").orderBy("version").collect()
+    times = [row["timestamp"].replace(tzinfo=UTC) for row in history]
+    for at in (times[1], times[2] - timedelta(milliseconds=1), times[2], times[3]):
+        table = DeltaTable(tmp_path / "t")
+        load(table, at)
+        expected = by_spark(spark, tmp_path / "t", timestampAsOf=at.strftime("%Y-%m-%d %H:%M:%S.%f"))
+        assert plan_table(table, "t").read().sort_by("id").to_pylist() == expected
+    with pytest.raises(TableError, match="had no version"):
+        load(DeltaTable(tmp_path / "t"), times[0] - timedelta(seconds=1))
+
+
+@pytest.mark.parametrize("feature", REFUSED)
+def test_what_cannot_be_read_is_refused(spark, tmp_path, feature):
+    spark.sql(f"CREATE TABLE delta.`{tmp_path}/t` (id INT) USING delta TBLPROPERTIES ({REFUSED[feature]})")
+    with pytest.raises(TableError, match=f"cannot be read here: {feature}"):
+        plan_table(DeltaTable(tmp_path / "t"), "t")
+
+
+def test_a_file_that_vacuum_took_is_named(spark, tmp_path):
+    write(spark, tmp_path / "t")
+    snapshot = plan_table(DeltaTable(tmp_path / "t"), "t")
+    for file in (tmp_path / "t").glob("*.parquet"):
+        file.unlink()
+    with pytest.raises(TableError, match="a file of the table is gone"):
+        snapshot.read(["id"])
