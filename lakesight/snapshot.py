@@ -121,23 +121,22 @@ def opened(path: str) -> pq.ParquetFile:
 
 
 def load(table: DeltaTable, at: int | datetime) -> None:
-    """Turn `table` to a version, or to the one that was the latest at a time (with a time zone).
+    """Turn `table`, opened at its latest version, to a version or to what was the latest at a time (with time zone).
 
     Raises:
-        TableError: the table is younger than `at`.
+        TableError: the table's log begins after `at`.
     """
+    if isinstance(at, datetime):
+        # delta-rs would give the oldest version there is for any time before it.
+        begins = min(commit["timestamp"] for commit in table.history()) / 1000
+        if at.timestamp() < begins:
+            raise TableError(
+                f"the table had no version at {at.isoformat()}",
+                where=table.table_uri,
+                expected=f"a time from {datetime.fromtimestamp(begins, at.tzinfo).isoformat()} on",
+                fix="`DESCRIBE HISTORY` lists versions and their times",
+            )
     table.load_as_version(at)
-    if isinstance(at, int):
-        return
-    # delta-rs gives the oldest version there is for any time before it.
-    created = next(c["timestamp"] for c in table.history() if c["version"] == table.version()) / 1000
-    if at.timestamp() < created:
-        raise TableError(
-            f"the table had no version at {at.isoformat()}",
-            where=table.table_uri,
-            expected=f"a time from {datetime.fromtimestamp(created, at.tzinfo).isoformat()} on",
-            fix="`DESCRIBE HISTORY` lists versions and their times",
-        )
 
 
 def plan_table(table: DeltaTable, name: str) -> Snapshot:
