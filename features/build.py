@@ -110,7 +110,8 @@ def _samples_sql(val_fraction: float) -> str:
     return f"""
 WITH annotated AS (
   SELECT a.image_id, array_sort(collect_list(struct(a.annotation_id, a.category_id, c.label, a.bbox,
-    coalesce(a.area, a.bbox[2] * a.bbox[3]) AS area, a.iscrowd, a.segmentation))) AS annotations
+    coalesce(a.area, a.bbox[2] * a.bbox[3]) AS area, a.iscrowd, a.segmentation,
+    a.keypoints))) AS annotations
   FROM built_annotations a JOIN built_categories c ON a.category_id = c.category_id
   WHERE a.bbox IS NOT NULL GROUP BY a.image_id
 ), chosen AS (

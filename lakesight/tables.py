@@ -299,6 +299,7 @@ SAMPLE_ANNOTATION = pa.struct(
         ("area", DOUBLE),
         ("iscrowd", INT),
         ("segmentation", STRING),
+        ("keypoints", pa.list_(DOUBLE)),
     ]
 )
 SAMPLES = Table(

@@ -2,8 +2,10 @@
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from features.plan import in_order, share, shuffled
+from features.plan import in_order, remaining, share, shuffled
 
 UNITS = [np.arange(7), np.array([], dtype=np.int64), np.array([1, 4]), np.arange(5)]
 NUM_ROWS = 14
@@ -64,3 +66,31 @@ def test_workers_together_see_the_global_batches(world, batch_size):
 
 def test_validation_reads_everything_as_it_lies():
     assert [unit for _, unit, _ in flat(in_order(UNITS))] == [0] * 7 + [2] * 2 + [3] * 5
+
+
+@given(
+    sizes=st.lists(st.integers(0, 9), min_size=1, max_size=6).filter(any),
+    worlds=st.tuples(st.integers(1, 3), st.integers(1, 3)),
+    batch_sizes=st.tuples(st.integers(1, 4), st.integers(1, 4)),
+    steps=st.tuples(st.integers(0, 6), st.integers(0, 6)),
+    seed=st.integers(0, 5),
+)
+def test_a_run_resumed_with_other_workers_repeats_nothing_and_misses_nothing(sizes, worlds, batch_sizes, steps, seed):
+    order = shuffled([np.arange(size) for size in sizes], version=1, seed=seed, num_rows=200)
+    seen, done = [], 0
+    for world, batch_size, num_steps in zip(worlds, batch_sizes, steps, strict=True):
+        left = remaining(order, done)
+        shares = [flat(share(left, rank=rank, world=world, batch_size=batch_size)) for rank in range(world)]
+        for step in range(num_steps):
+            batches = [mine[step * batch_size : (step + 1) * batch_size] for mine in shares]
+            assert {len(batch) for batch in batches} == {batch_size}
+            seen += [row for batch in batches for row in batch]
+        done += num_steps * world * batch_size
+    assert seen == flat(order)[:done]
+
+
+def test_what_was_consumed_is_not_read_again():
+    order = shuffled(UNITS, version=0, seed=0, num_rows=NUM_ROWS)
+    done = len(order[0].rows) + 1
+    assert [read.unit for read in remaining(order, done)] == [read.unit for read in order[1:]]
+    assert remaining(order, NUM_ROWS) == []

@@ -32,7 +32,7 @@ def read(warehouse):
     return [
         row
         for read in reads
-        for table in datasource._read(units[read.unit], read, datasource.SAMPLE_COLUMNS)
+        for table in datasource._read(units[read.unit], read, datasource.SAMPLE_COLUMNS, False)
         for row in table.to_pylist()
     ]
 
