@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import pyarrow.compute as pc
 
+from features.dealing import deal_splits
 from lakesight import delta, spark
 from lakesight.config import Config
 from lakesight.errors import TableError
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
     from pyspark.sql import DataFrame, SparkSession
 
-SOURCES = ("images", "annotations", "categories")
+SOURCES = ("images", "annotations", "categories", "image_properties")
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,8 @@ class BuildReport:
     added: int
     updated: int
     removed: int
+    leaks: int
+    """Groups of near duplicates that stated splits have torn apart."""
 
 
 def build(warehouse: Warehouse, config: Config, *, dataset: str | None = None) -> BuildReport:
@@ -48,10 +51,13 @@ def build(warehouse: Warehouse, config: Config, *, dataset: str | None = None) -
         session = spark.session(warehouse, config.spark)
     run_id = new_run_id("build")
     changes = []
+    leaks = 0
     with staging(warehouse, run_id) as folder:
         for number, name in enumerate(datasets):
             with step(f"Building samples of {name}"):
-                rows = _stage(session, warehouse, config, name, folder / str(number), run_id)
+                _pin(session, warehouse, name)
+                leaks += deal_splits(session, config.build)
+                rows = _stage(session, folder / str(number), run_id)
                 content = session.sql("SELECT dataset, image_id, content FROM built_images")
                 changes.append(
                     merge_dataset(
@@ -70,6 +76,7 @@ def build(warehouse: Warehouse, config: Config, *, dataset: str | None = None) -
         added=sum(change.added for change in changes),
         updated=sum(change.updated for change in changes),
         removed=sum(change.removed for change in changes),
+        leaks=leaks,
     )
 
 
@@ -90,34 +97,32 @@ def _datasets(warehouse: Warehouse, dataset: str | None) -> list[str]:
     return sorted(there) if dataset is None else [dataset]
 
 
-def _stage(
-    session: "SparkSession", warehouse: Warehouse, config: Config, dataset: str, folder: "Path", run_id: str
-) -> "DataFrame":
-    """All columns of the data set's samples but the image bytes, as staged files: they are read several times."""
+def _pin(session: "SparkSession", warehouse: Warehouse, dataset: str) -> None:
+    """Views `built_<table>` of the data set, at the versions of now."""
     for name, version in delta.versions(warehouse, *SOURCES).items():
         source = session.read.format("delta").option("versionAsOf", version).load(str(warehouse.path(name)))
         source.where(f"dataset = {spark.quote(dataset)}").createOrReplaceTempView(f"built_{name}")
+
+
+def _stage(session: "SparkSession", folder: "Path", run_id: str) -> "DataFrame":
+    """All columns of the data set's samples but the image bytes, as staged files: they are read several times."""
     stamp = f"TIMESTAMP '{datetime.now(UTC):%Y-%m-%d %H:%M:%S.%f}'"
     stamps = {"built_at": stamp, "run_id": spark.quote(run_id)}
     columns = [c.name for c in SAMPLES.columns if c.name != SAMPLES.bytes_column]
-    rows = session.sql(_samples_sql(config.build.val_fraction))
+    rows = session.sql(SAMPLES_SQL)
     rows.selectExpr(*(f"{stamps[c]} AS {c}" if c in stamps else c for c in columns)).write.parquet(str(folder))
     return session.read.parquet(str(folder))
 
 
-def _samples_sql(val_fraction: float) -> str:
-    """An image without a stated split goes by its pixels, so that a copy of it goes the same way."""
-    return f"""
+SAMPLES_SQL = """
 WITH annotated AS (
   SELECT a.image_id, array_sort(collect_list(struct(a.annotation_id, a.category_id, c.label, a.bbox,
-    coalesce(a.area, a.bbox[2] * a.bbox[3]) AS area, a.iscrowd, a.segmentation,
-    a.keypoints))) AS annotations
+    coalesce(a.area, a.bbox[2] * a.bbox[3]) AS area, a.iscrowd, a.segmentation, a.keypoints))) AS annotations
   FROM built_annotations a JOIN built_categories c ON a.category_id = c.category_id
   WHERE a.bbox IS NOT NULL GROUP BY a.image_id
 ), chosen AS (
-  SELECT i.*, coalesce(n.annotations, array()) AS annotations, coalesce(i.split,
-    IF(conv(left(i.pixel_hash, 8), 16, 10) / 4294967296D < {float(val_fraction)!r}D, 'val', 'train')) AS chosen_split
-  FROM built_images i LEFT JOIN annotated n ON i.image_id = n.image_id
+  SELECT i.*, coalesce(n.annotations, array()) AS annotations, s.chosen_split
+  FROM built_images i JOIN built_splits s ON i.image_id = s.image_id LEFT JOIN annotated n ON i.image_id = n.image_id
 )
 SELECT dataset, image_id, file_name, source_uri, sha256, width, height, exif_orientation, annotations,
   size(annotations) AS num_annotations,

@@ -10,9 +10,12 @@ import torch
 from ray.data.collate_fn import ArrowBatchCollateFn
 
 from features.reference import GONE
-from features.resize import resize
-from features.targets import draw_flips, flip, targets
-from lakesight.decode import DecodeError, decode
+from features.transforms.augment import augmented, generator, mixed
+from features.transforms.example import Example, example, move
+from features.transforms.geometry import stretch
+from features.transforms.masks import rasterise
+from lakesight.config import AugmentConfig
+from lakesight.decode import DecodeError, Pixels, decode
 from lakesight.errors import FormatError
 
 
@@ -23,7 +26,8 @@ class Batch:
     pixels: torch.Tensor
     """[B, H, W, 3] uint8 RGB; normalised on the model's device."""
     labels: list[dict[str, torch.Tensor]]
-    """Of each image: `boxes` [N, 4] float32 cxcywh in [0, 1], `class_labels` [N] int64; no crowd boxes."""
+    """Of each image: `boxes` [N, 4] float32 cxcywh in [0, 1], `class_labels` [N] int64; no crowd boxes. Where
+    asked for or known: `masks` [N, H, W] uint8 0 or 1, `keypoints` [N, K, 3] float32 x, y in [0, 1], visibility."""
     image_ids: list[int]
     sizes: list[tuple[int, int]]
     """Of each stored image: height, width in pixels."""
@@ -37,47 +41,65 @@ class Batch:
 
 
 class Collate(ArrowBatchCollateFn):
-    """Decode, resize, flip."""
+    """Decode, augment, resize, mix."""
 
-    def __init__(self, size: int, *, flip: bool = False, seed: int = 0) -> None:
-        """`size`: side of the square input, pixels. `flip`: mirror at random, by (seed, epoch, image)."""
-        self._size = size
-        self._flip = flip
+    def __init__(self, size: int, *, augment: AugmentConfig | None = None, seed: int = 0, masks: bool = False) -> None:
+        """`size`: side of the square input, pixels. `augment`: by (seed, epoch, image); None: resize only.
+
+        `masks`: also masks; the rows must have segmentations.
+        """
+        self._size = (size, size)
+        self._augment = augment
         self._seed = seed
+        self._masks = masks
 
     def __call__(self, batch: pa.Table) -> Batch:  # type: ignore[override]  # Ray passes on what it does not know
-        """Rows of `features.datasource.dataset` -> tensors.
+        """Rows of `features.reading.read_rows` -> tensors.
 
         Raises:
             FormatError: an image that does not decode, by its id.
         """
         rows = batch.to_pylist()
-        pairs = [self._example(row) for row in rows]
+        examples = self._examples(rows)
         return Batch(
-            pixels=torch.from_numpy(np.stack([pixels for pixels, _ in pairs])),
-            labels=[labels for _, labels in pairs],
+            pixels=torch.from_numpy(np.stack([one.pixels for one in examples])),
+            labels=[self._labels(one) for one in examples],
             image_ids=[row["image_id"] for row in rows],
             sizes=[(row["height"], row["width"]) for row in rows],
             annotations=[row["annotations"] for row in rows],
         )
 
-    def _example(self, row: Mapping[str, Any]) -> tuple[np.ndarray[Any, Any], dict[str, torch.Tensor]]:
-        if row["content"] is None:
-            raise FormatError(
-                GONE,
-                where=f"samples, image_id={row['image_id']}",
-                fix="put the file back; or ingest and build again, with ingest.content=table to hold bytes",
-            )
-        try:
-            pixels = decode(row["content"])
-        except DecodeError as error:
-            raise FormatError(
-                f"an image in `samples` cannot be decoded: {error}",
-                where=f"samples, image_id={row['image_id']}",
-                fix="run `lakesight check` and `lakesight build` again: ingest refuses such images",
-            ) from error
-        boxes, labels = targets(row["annotations"], *pixels.shape[:2])
-        pixels = resize(pixels, self._size)
-        if self._flip:
-            pixels, boxes = flip(pixels, boxes, *draw_flips(self._seed, row["epoch"], row["image_id"]))
-        return pixels, {"boxes": torch.from_numpy(boxes).float(), "class_labels": torch.from_numpy(labels)}
+    def _examples(self, rows: list[dict[str, Any]]) -> list[Example]:
+        stored = (example(_decoded(row), row["annotations"], masks=self._masks) for row in rows)
+        if self._augment is None:
+            return [move(one, stretch(one.pixels.shape[:2], self._size)) for one in stored]
+        rngs = [generator(self._seed, row["epoch"], row["image_id"]) for row in rows]
+        changed = [augmented(one, rng, self._size, self._augment) for one, rng in zip(stored, rngs, strict=True)]
+        return mixed(changed, rngs, self._augment)
+
+    def _labels(self, one: Example) -> dict[str, torch.Tensor]:
+        labels = {"boxes": torch.from_numpy(one.boxes).float(), "class_labels": torch.from_numpy(one.labels)}
+        if one.keypoints.shape[1]:
+            labels["keypoints"] = torch.from_numpy(one.keypoints).float()
+        if one.shapes is not None:
+            masks = [rasterise(shape, *self._size) for shape in one.shapes]
+            labels["masks"] = torch.from_numpy(np.stack(masks) if masks else np.zeros((0, *self._size), np.uint8))
+        return labels
+
+
+def _decoded(row: Mapping[str, Any]) -> Pixels:
+    """The pixels of a row; an image that cannot be had is told by its id."""
+    if row["content"] is None:
+        raise FormatError(
+            GONE,
+            where=f"samples, image_id={row['image_id']}",
+            fix="put the file back; or ingest and build again, with ingest.content=table to hold bytes",
+        )
+    try:
+        return decode(row["content"])
+    except DecodeError as error:
+        raise FormatError(
+            f"an image in `samples` cannot be decoded: {error}",
+            where=f"samples, image_id={row['image_id']}",
+            fix="run `lakesight check` and `lakesight build` again: ingest refuses such images",
+        ) from error

@@ -1,4 +1,4 @@
-"""Pixels -> the model's input size (pure)."""
+"""Pixels -> another size (pure)."""
 
 import cv2
 import numpy as np
@@ -6,10 +6,10 @@ import numpy as np
 from lakesight.decode import Pixels
 
 
-def resize(pixels: Pixels, size: int) -> Pixels:
-    """[H, W, 3] -> [size, size, 3]; the aspect ratio is not kept, so normalised boxes stay as they are."""
-    if pixels.shape[:2] == (size, size):
+def resize(pixels: Pixels, height: int, width: int) -> Pixels:
+    """[H, W] or [H, W, 3] -> that of `height` x `width`; the aspect ratio is not kept."""
+    if pixels.shape[:2] == (height, width):
         return pixels
-    shrinks = max(pixels.shape[:2]) > size
+    shrinks = pixels.shape[0] > height or pixels.shape[1] > width
     mode = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
-    return cv2.resize(pixels, (size, size), interpolation=mode).astype(np.uint8, copy=False)
+    return cv2.resize(pixels, (width, height), interpolation=mode).astype(np.uint8, copy=False)

@@ -116,6 +116,24 @@ class BuildConfig:
 
     val_fraction: float = 0.2
     """Share of images without a stated split that goes to val, by hash of the pixels."""
+    group_by: str | None = None
+    """SQL over `images`: images with an equal value share a split, e.g. `metadata['video']`, or for bursts
+    `concat(metadata['camera'], date_trunc('minute', captured_at))`."""
+    near_duplicate_bits: int | None = 0
+    """Images whose dhash differs in at most this many of 64 bits share a split; null: only those of equal pixels."""
+    stratify: bool = False
+    """Spread every class over the splits as `val_fraction` says; new images may then move others."""
+    folds: int = 0
+    """Cross-validation: val is one of so many equal parts instead of `val_fraction`; 0: none."""
+    fold: int = 0
+    """Which of the `folds` is val, from 0."""
+
+    def __post_init__(self) -> None:
+        """Check ranges."""
+        _require(0 <= self.val_fraction <= 1, "val_fraction must be in [0, 1]")
+        _require(self.folds == 0 or self.folds > 1, "folds must be 0 or at least 2")
+        _require(0 <= self.fold < max(self.folds, 1), "fold must be in [0, folds)")
+        _require((self.near_duplicate_bits or 0) in range(17), "near_duplicate_bits must be in [0, 16]")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -144,6 +162,46 @@ class ModelConfig:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class AugmentConfig:
+    """What training images go through, anew every epoch; validation images are only resized."""
+
+    horizontal_flip: float = 0.5
+    """Chance of a mirror image."""
+    vertical_flip: float = 0.5
+    """Chance of an image upside down."""
+    scale: tuple[float, float] = (1.0, 1.0)
+    """Magnification, drawn log-uniformly: above 1 a part of the image, below 1 the image with grey around it."""
+    aspect: float = 0.0
+    """How much wider or narrower at most, as a share."""
+    min_visible: float = 0.35
+    """Boxes of which no more than this share is left in the picture are dropped."""
+    brightness: float = 0.0
+    """Largest change, as a share of the full scale."""
+    contrast: float = 0.0
+    """Largest change, as a share."""
+    saturation: float = 0.0
+    """Largest change, as a share."""
+    hue: float = 0.0
+    """Largest change, as a share of the colour circle."""
+    mosaic: float = 0.0
+    """Chance that four images of the batch share the picture."""
+    mixup: float = 0.0
+    """Chance that another image of the batch shines through."""
+    copy_paste: float = 0.0
+    """Chance that objects of another image of the batch are pasted in, by their masks where these are read."""
+    keypoint_swaps: tuple[tuple[int, int], ...] = ()
+    """Pairs of keypoints that change names in a mirror image, by place from 0: left and right eye, ..."""
+
+    def __post_init__(self) -> None:
+        """Check ranges."""
+        for name in ("horizontal_flip", "vertical_flip", "mosaic", "mixup", "copy_paste", "min_visible"):
+            _require(0 <= getattr(self, name) <= 1, f"{name} must be in [0, 1]")
+        for name in ("aspect", "brightness", "contrast", "saturation", "hue"):
+            _require(0 <= getattr(self, name) <= 1, f"{name} must be in [0, 1]")
+        _require(0 < self.scale[0] <= self.scale[1], "scale must be positive, the smaller first")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class TrainConfig:
     """One training run."""
 
@@ -157,8 +215,6 @@ class TrainConfig:
     min_lr_ratio: float = 0.02
     """Where the cosine ends, as a share of `lr`."""
     clip_norm: float = 1.0
-    flip: bool = True
-    """Random horizontal and vertical flips."""
     freeze_backbone: bool = False
     freeze_batch_norm: bool = False
     """Keep transformers' frozen BatchNorm; only sensible with pretrained weights."""
@@ -230,6 +286,7 @@ class Config:
     check: CheckConfig = CheckConfig()
     build: BuildConfig = BuildConfig()
     model: ModelConfig = ModelConfig()
+    augment: AugmentConfig = AugmentConfig()
     train: TrainConfig = TrainConfig()
     tune: TuneConfig = TuneConfig()
     predict: PredictConfig = PredictConfig()

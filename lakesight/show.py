@@ -143,6 +143,8 @@ def replayed(report: "ReplayReport") -> None:
 def built(report: "BuildReport") -> None:
     """What changed in samples."""
     _print(f"samples v{report.version}: {report.added:,} added, {report.updated:,} updated, {report.removed:,} removed")
+    if report.leaks:
+        _print(f"[yellow]{report.leaks:,} groups of near duplicates lie in more than one stated split[/]")
 
 
 def trained(report: "TrainReport") -> None:

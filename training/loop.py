@@ -28,7 +28,7 @@ Batches = Callable[[], Iterable[Batch]]
 
 def train_batches(shard: Any, config: Config) -> Iterable[Batch]:
     """Exactly `train.steps` batches of a Ray Data iterator that was planned so."""
-    collate = Collate(config.model.image_size, flip=config.train.flip, seed=config.train.seed)
+    collate = Collate(config.model.image_size, augment=config.augment, seed=config.train.seed)
     return _batches(shard, config, collate)
 
 

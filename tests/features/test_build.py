@@ -8,7 +8,7 @@ from features.build import build
 from ingestion.load import ingest_coco
 from lakesight import delta, shapes
 from lakesight.config import BuildConfig, Config
-from lakesight.errors import TableError
+from lakesight.errors import ConfigError, TableError
 from lakesight.tables import SAMPLES
 
 
@@ -65,6 +65,28 @@ def test_splits_follow_the_pixels(warehouse, written, tmp_path):
     everything = build(warehouse, Config(build=BuildConfig(val_fraction=0.0)))
     assert everything.updated == 2 * list(first.values()).count("val")
     assert {row["split"] for row in samples(warehouse).values()} == {"train"}
+
+
+def test_groups_stay_together(warehouse, written, spark):
+    folds = [BuildConfig(folds=2, fold=fold, group_by="image_id div 4", stratify=True) for fold in range(2)]
+    val = []
+    for config in folds:
+        assert build(warehouse, Config(build=config)).leaks == 0
+        val.append({i for i, row in samples(warehouse).items() if row["split"] == "val"})
+    assert sorted(i for fold in val for i in fold) == list(range(1, 13))
+    assert all({i // 4 for i in fold}.isdisjoint(i // 4 for i in set(range(1, 13)) - fold) for fold in val)
+    with pytest.raises(ConfigError, match="group_by is not understood"):
+        build(warehouse, Config(build=BuildConfig(group_by="camera")))
+
+
+def test_stated_splits_draw_their_group_along_and_torn_groups_are_counted(warehouse, written, tmp_path):
+    config = Config(build=BuildConfig(group_by="image_id % 500"))
+    other = shapes.write_coco(tmp_path / "other", split="test", num_images=12, seed=2, first_id=501)
+    ingest(warehouse, other, "test")
+    assert build(warehouse, config).leaks == 0
+    assert {row["split"] for row in samples(warehouse).values()} == {"test"}
+    ingest(warehouse, written, "train")
+    assert build(warehouse, config).leaks == 12
 
 
 def test_only_what_changed_is_written(warehouse, written, spark):

@@ -9,6 +9,7 @@ from features.datasource import dataset
 from features.plan import in_order, share, shuffled
 from features.snapshot import read_splits
 from lakesight import delta
+from lakesight.config import AugmentConfig
 
 
 @pytest.fixture(scope="module")
@@ -22,7 +23,7 @@ def image_ids(split, reads):
 
 
 def batches(split, reads, *, flip):
-    collate = Collate(64, flip=flip, seed=3)
+    collate = Collate(64, augment=AugmentConfig() if flip else None, seed=3)
     data = dataset(split.units, reads)
     data.context.execution_options.preserve_order = True
     return list(data.iter_torch_batches(batch_size=5, collate_fn=collate))

@@ -1,0 +1,1 @@
+"""Pixels, boxes, masks and keypoints of one image, moved together (pure); `augment.augmented` puts it in order."""

@@ -1,0 +1,76 @@
+"""COCO segmentations -> shapes that can be moved, and from those to masks when somebody wants pixels (pure).
+
+Polygons stay points for as long as they can: moving them is exact and costs nothing. An RLE becomes a bitmap.
+"""
+
+import cv2
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from features.transforms.geometry import Geometry, Points
+
+Mask = NDArray[np.uint8]
+Shape = list[Points] | Mask
+"""Polygons, each [P, 2] xy in [0, 1]; or a bitmap [H, W] of 0 and 1."""
+SHIFT = 4
+"""Polygon corners are drawn to 1/16 of a pixel."""
+
+
+def parse(segmentation: str | None, height: int, width: int) -> Shape:
+    """COCO JSON (polygons, or RLE of a picture of `height` x `width`) -> a shape; none: no polygons.
+
+    Raises:
+        ValueError: an RLE that does not cover the picture.
+    """
+    found = msgspec.json.decode(segmentation) if segmentation else []
+    if isinstance(found, dict):
+        return decode_rle(found["counts"], *found["size"])
+    return [np.array(polygon, np.float64).reshape(-1, 2) / (width, height) for polygon in found]
+
+
+def decode_rle(counts: str | list[int], height: int, width: int) -> Mask:
+    """Run lengths, column by column, beginning with zeros -> [H, W] of 0 and 1.
+
+    Source: `rleFrString` of cocodataset/cocoapi, common/maskApi.c.
+    """
+    runs = _runs(counts) if isinstance(counts, str) else counts
+    flat = np.repeat(np.arange(len(runs), dtype=np.uint8) & 1, runs)
+    if len(flat) != height * width:
+        raise ValueError(f"an RLE of {len(flat)} pixels is no mask of {height} x {width}")
+    return flat.reshape(width, height).T
+
+
+def _runs(counts: str) -> list[int]:
+    """5 bits a character, lowest first, the 6th for more; from the third number on the change from the last but one."""
+    runs: list[int] = []
+    value = bits = 0
+    for character in counts.encode():
+        code = character - 48
+        value |= (code & 31) << bits
+        bits += 5
+        if not code & 32:
+            if code & 16:
+                value -= 1 << bits
+            runs.append(value + (runs[-2] if len(runs) > 2 else 0))
+            value = bits = 0
+    return runs
+
+
+def moved(shape: Shape, geometry: Geometry) -> Shape:
+    """The shape in the frame of the geometry's output."""
+    if isinstance(shape, list):
+        return [geometry.points(polygon) for polygon in shape]
+    return (geometry.warp(shape * np.uint8(255), fill=0) > 127).astype(np.uint8)
+
+
+def rasterise(shape: Shape, height: int, width: int) -> Mask:
+    """[height, width] of 0 and 1; a bitmap must have that size."""
+    if isinstance(shape, np.ndarray):
+        return shape
+    mask = np.zeros((height, width), np.uint8)
+    for polygon in shape:
+        # Pixel (0, 0) covers [0, 1): its centre is at 0.5.
+        corners = np.round((polygon * (width, height) - 0.5) * 2**SHIFT).astype(np.int32)
+        cv2.fillPoly(mask, [corners], 1, shift=SHIFT)
+    return mask
