@@ -10,6 +10,7 @@ from rich.table import Table as Grid
 
 if TYPE_CHECKING:
     from features.build import BuildReport
+    from features.preview import PreviewReport
     from ingestion.export.export import ExportReport
     from ingestion.load import IngestReport
     from ingestion.look import Report as StreamReport
@@ -145,6 +146,11 @@ def built(report: "BuildReport") -> None:
     _print(f"samples v{report.version}: {report.added:,} added, {report.updated:,} updated, {report.removed:,} removed")
     if report.leaks:
         _print(f"[yellow]{report.leaks:,} groups of near duplicates lie in more than one stated split[/]")
+
+
+def previewed(report: "PreviewReport") -> None:
+    """Where the sheet is."""
+    _print(f"{len(report.image_ids)} images of samples v{report.version}: {report.path}")
 
 
 def trained(report: "TrainReport") -> None:

@@ -10,7 +10,7 @@ import sys
 import typer
 from rich.console import Console
 
-from lakesight.cli import explore, export, ingest, quality, quarantine, scoring, server, setup, training
+from lakesight.cli import explore, export, ingest, quality, quarantine, samples, scoring, server, setup, training
 from lakesight.errors import UserError
 
 app = typer.Typer(
@@ -22,6 +22,7 @@ app = typer.Typer(
 app.add_typer(ingest.app, name="ingest")
 app.add_typer(export.app, name="export")
 app.add_typer(quarantine.app, name="quarantine")
+app.add_typer(samples.app, name="samples")
 for verbs in (quality, training, scoring, explore, server, setup):
     app.add_typer(verbs.app)
 
