@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from features.transforms.geometry import Geometry
-from features.transforms.masks import Shape, moved, parse
+from features.transforms.masks import Shape, clip, moved, parse
 from lakesight.boxes import Boxes, xywh_to_cxcywh
 from lakesight.decode import Pixels
 
@@ -78,11 +78,12 @@ def move(
 
 
 def _cut(one: Example, min_visible: float) -> Example:
-    """Boxes cut at the border, without those that are mostly outside; points outside are not visible."""
+    """Boxes and shapes cut at the border, without what is mostly outside; points outside are not visible."""
     low = np.clip(one.boxes[:, :2] - one.boxes[:, 2:] / 2, 0, 1)
     high = np.clip(one.boxes[:, :2] + one.boxes[:, 2:] / 2, 0, 1)
     boxes = np.concatenate([(low + high) / 2, high - low], axis=1)
     visible = np.prod(boxes[:, 2:], axis=1) / np.maximum(np.prod(one.boxes[:, 2:], axis=1), 1e-12)
     points = one.keypoints.copy()
     points[((points[..., :2] < 0) | (points[..., :2] > 1)).any(axis=-1)] = 0
-    return replace(one, boxes=boxes, keypoints=points).take(visible > min_visible)
+    shapes = None if one.shapes is None else [clip(shape) for shape in one.shapes]
+    return replace(one, boxes=boxes, keypoints=points, shapes=shapes).take(visible > min_visible)

@@ -64,6 +64,30 @@ def moved(shape: Shape, geometry: Geometry) -> Shape:
     return (geometry.warp(shape * np.uint8(255), fill=0) > 127).astype(np.uint8)
 
 
+def clip(shape: Shape) -> Shape:
+    """The part of the shape that is in the picture; a bitmap is always."""
+    if isinstance(shape, np.ndarray):
+        return shape
+    clipped = (_clip_polygon(polygon) for polygon in shape)
+    return [polygon for polygon in clipped if len(polygon)]
+
+
+def _clip_polygon(polygon: Points) -> Points:
+    """[P, 2] cut to [0, 1], one border after the other (Sutherland and Hodgman 1974)."""
+    for axis, border, sign in ((0, 0.0, 1), (0, 1.0, -1), (1, 0.0, 1), (1, 1.0, -1)):
+        inside = sign * (polygon[:, axis] - border) >= 0
+        if inside.all():
+            continue
+        after = np.roll(polygon, -1, axis=0)
+        crosses = inside != np.roll(inside, -1)
+        span = np.where(crosses, after[:, axis] - polygon[:, axis], 1.0)
+        crossings = polygon + (after - polygon) * ((border - polygon[:, axis]) / span)[:, None]
+        crossings[:, axis] = border
+        kept = np.stack([inside, crosses], axis=1).ravel()
+        polygon = np.stack([polygon, crossings], axis=1).reshape(-1, 2)[kept]
+    return polygon
+
+
 def rasterise(shape: Shape, height: int, width: int) -> Mask:
     """[height, width] of 0 and 1; a bitmap must have that size."""
     if isinstance(shape, np.ndarray):

@@ -146,6 +146,19 @@ def test_a_mosaic_has_all_objects_of_four():
     assert len(one.shapes) == 8
 
 
+def test_what_was_cut_off_does_not_come_back_in_a_mosaic():
+    config = AugmentConfig(scale=(2.5, 2.5), min_visible=0.0)
+    four = [augmented(picture(seed), generator(seed, 0, 0), SIZE, config) for seed in range(8)]
+    for one in (mosaic(four[:4], (0.5, 0.5)), mosaic(four[4:], (0.3, 0.7))):
+        for box, shape in zip(one.boxes * np.tile(SIZE[::-1], 2), one.shapes, strict=True):
+            y, x = np.nonzero(rasterise(shape, *SIZE))
+            if len(x):
+                assert x.min() + 1 >= box[0] - box[2] / 2 - 1
+                assert x.max() <= box[0] + box[2] / 2 + 1
+                assert y.min() + 1 >= box[1] - box[3] / 2 - 1
+                assert y.max() <= box[1] + box[3] / 2 + 1
+
+
 def test_mixup_has_both():
     one, other = picture(0), picture(1)
     both = mixup(one, other, 0.75)

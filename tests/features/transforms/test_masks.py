@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from pycocotools import mask as coco
 
 from features.transforms.geometry import letterbox, stretch
-from features.transforms.masks import decode_rle, moved, parse, rasterise
+from features.transforms.masks import clip, decode_rle, moved, parse, rasterise
 
 
 @given(st.integers(1, 40), st.integers(1, 40), st.floats(0, 1), st.integers(0, 99))
@@ -43,6 +43,18 @@ def test_real_polygons_are_as_large_as_they_say(data):
         height, width = sizes[a["image_id"]]
         mask = rasterise(parse(json.dumps(a["segmentation"]), height, width), height, width)
         assert abs(mask.sum() - a["area"]) < 0.05 * a["area"] + 20
+
+
+@given(st.integers(0, 200))
+def test_a_clipped_polygon_is_the_part_in_the_picture(seed):
+    rng = np.random.default_rng(seed)
+    angles = np.sort(rng.uniform(0, 2 * np.pi, 9))
+    corners = rng.uniform(-0.3, 1.3, 2) + rng.uniform(0.1, 0.9, (9, 1)) * np.c_[np.cos(angles), np.sin(angles)]
+    whole, part = rasterise([corners], 200, 200), rasterise(clip([corners]), 200, 200)
+    assert all(((0 <= polygon) & (polygon <= 1)).all() for polygon in clip([corners]))
+    edge = np.ones_like(whole)
+    edge[1:-1, 1:-1] = 0  # cutting leaves lines of no area along the border
+    assert (whole[edge == 0] != part[edge == 0]).mean() < 0.005
 
 
 def test_no_segmentation_is_an_empty_mask():
