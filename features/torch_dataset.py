@@ -7,18 +7,21 @@ turn; so a rank sees the same batches in the same order whatever `num_workers` i
 """
 
 from collections.abc import Callable, Iterator
+from typing import TypeVar
 
 import pyarrow as pa
 from torch.utils.data import IterableDataset, get_worker_info
 
-from features.collate import Batch
 from features.plan import remaining, share, shuffled
 from features.reading import read_rows
 from features.snapshot import Split
 from lakesight.errors import UserError
 
+T = TypeVar("T")
+"""A batch, as the collate function makes it."""
 
-class PlannedBatches(IterableDataset[Batch]):
+
+class PlannedBatches(IterableDataset[T]):
     """`steps` batches of a split for one rank; rows go on from epoch to epoch, so all ranks have as many steps.
 
     `state_dict` counts the rows of all ranks. With `num_workers=0` it is the position of what was last given out, and
@@ -30,7 +33,7 @@ class PlannedBatches(IterableDataset[Batch]):
     def __init__(
         self,
         split: Split,
-        collate: Callable[[pa.Table], Batch],
+        collate: Callable[[pa.Table], T],
         *,
         steps: int,
         batch_size: int,
@@ -72,7 +75,7 @@ class PlannedBatches(IterableDataset[Batch]):
                 )
         self._done = state["rows"]
 
-    def __iter__(self) -> Iterator[Batch]:
+    def __iter__(self) -> Iterator[T]:
         """The batches that are left; then from the start."""
         process = get_worker_info()
         number, processes = (process.id, process.num_workers) if process else (0, 1)

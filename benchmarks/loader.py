@@ -1,0 +1,162 @@
+"""Delta -> decoded images: against the decoder alone, against Ray Data as its documentation has it, against HF."""
+
+import io
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from PIL import Image
+
+from benchmarks.frame import Result, side_by_side
+from features.plan import in_order
+from features.resize import resize
+from features.snapshot import Split, read_splits
+from features.torch_dataset import PlannedBatches
+from lakesight import cluster, delta
+from lakesight.config import RayConfig
+from lakesight.decode import decode
+from lakesight.tables import SAMPLES
+from lakesight.warehouse import create_warehouse
+
+HEIGHT, WIDTH = 480, 640
+DETR = (800, 1066)
+"""What DETR makes of it: shorter side 800."""
+BATCH = 32
+
+
+def run(num_images: int = 512, repeats: int = 5) -> Iterator[Result]:
+    """Generated JPEGs of 640 x 480, quality 90, in a `samples` table."""
+    with tempfile.TemporaryDirectory() as scratch:
+        split = generate(Path(scratch), num_images)
+        contents = [c for unit in split.units for c in unit.read(["content"])["content"].to_pylist()]
+        mean = sum(map(len, contents)) / len(contents) / 1000
+        yield side_by_side(
+            "loader",
+            f"{num_images} shuffled images of {mean:.0f} kB: Delta -> decoded",
+            ours=lambda: loop(split),
+            peer=lambda: bare(contents),
+            peer_name="the decoder alone, bytes in memory",
+            goal=0.92,
+            repeats=repeats,
+        )
+        yield _detr(contents[: num_images // 8], repeats)
+        yield _ray(split, repeats)
+
+
+def _detr(contents: list[bytes], repeats: int) -> Result:
+    return side_by_side(
+        "loader",
+        f"{len(contents)} images -> uint8 of {DETR[0]} x {DETR[1]}",
+        ours=lambda: [resize(decode(content), *DETR) for content in contents],
+        peer=huggingface(contents),
+        peer_name="transformers' DetrImageProcessorPil",
+        goal=10.0,
+        repeats=repeats,
+        note="normalising is left to the device; its torchvision twin is not compared: torchvision is not ours",
+    )
+
+
+def _ray(split: Split, repeats: int) -> Result:
+    import ray
+
+    cluster.connect(RayConfig(num_cpus=4))
+    try:
+        assert through_ray(split) == naive_ray(split) == split.num_rows, "an image is missing"
+        return side_by_side(
+            "loader",
+            f"{split.num_rows} images through Ray Data -> decoded batches",
+            ours=lambda: through_ray(split),
+            peer=lambda: naive_ray(split),
+            peer_name="ray.data.read_parquet + map_batches(decode)",
+            goal=2.2,
+            repeats=repeats,
+            note="the process tree, Ray's own processes included",
+        )
+    finally:
+        ray.shutdown()
+
+
+def generate(root: Path, num_images: int, seed: int = 0) -> Split:
+    """`samples` with one split of pictures of smooth colours, edges and some noise."""
+    rng = np.random.default_rng(seed)
+    warehouse = create_warehouse(root)
+    delta.create_tables(warehouse)
+    empty = dict.fromkeys(SAMPLES.arrow.names)
+    rows = [
+        empty
+        | {"dataset": "bench", "run_id": "bench", "image_id": i, "split": "train", "width": WIDTH, "height": HEIGHT}
+        | {"content": picture(rng), "annotations": [], "num_annotations": 0}
+        for i in range(num_images)
+    ]
+    delta.commit(warehouse, "samples", pa.Table.from_pylist(rows, SAMPLES.arrow), app_id="bench", txn=1)
+    (split,) = read_splits(warehouse, "bench", ["train"])
+    return split
+
+
+def picture(rng: np.random.Generator) -> bytes:
+    """A JPEG about as large as COCO's: detail at every scale."""
+    pixels = np.full((HEIGHT, WIDTH, 3), 128.0, np.float32)
+    for level in range(1, 8):
+        side = 2**level
+        coarse = rng.integers(0, 256, (side * 3 // 4 or 1, side, 3), dtype=np.uint8)
+        pixels += (resize(coarse, HEIGHT, WIDTH).astype(np.float32) - 128) / level
+    pixels += rng.normal(0, 6, pixels.shape)
+    file = io.BytesIO()
+    Image.fromarray(np.clip(pixels, 0, 255).astype(np.uint8)).save(file, "JPEG", quality=90)
+    return file.getvalue()
+
+
+def loop(split: Split) -> None:
+    """One epoch, as training reads it, each batch decoded and let go."""
+    steps = split.num_rows // BATCH
+    for _ in PlannedBatches(split, _decoded, steps=steps, batch_size=BATCH, seed=0):
+        pass
+
+
+def _decoded(rows: pa.Table) -> list[np.ndarray[Any, Any]]:
+    return [decode(content.as_py()) for content in rows["content"]]
+
+
+def bare(contents: list[bytes]) -> None:
+    """The same pictures from memory."""
+    for start in range(0, len(contents), BATCH):
+        _ = [decode(content) for content in contents[start : start + BATCH]]
+
+
+def huggingface(contents: list[bytes]) -> Callable[[], object]:
+    """Its processor with its own defaults, on opened files."""
+    from transformers import DetrImageProcessorPil
+
+    processor = DetrImageProcessorPil()
+    return lambda: [
+        processor(Image.open(io.BytesIO(content)).convert("RGB"), return_tensors="np") for content in contents
+    ]
+
+
+def through_ray(split: Split) -> int:
+    """Bytes through Ray, decoded in the collate function; returns the number of images."""
+    from ray.data.collate_fn import ArrowBatchCollateFn
+
+    from features.datasource import dataset
+
+    class Stack(ArrowBatchCollateFn):
+        def __call__(self, batch: pa.Table) -> np.ndarray[Any, Any]:  # type: ignore[override]  # no tensors needed
+            return np.stack(_decoded(batch))
+
+    batches = dataset(split.units, in_order(split.rows)).iter_torch_batches(batch_size=BATCH, collate_fn=Stack())
+    return sum(len(batch) for batch in batches)
+
+
+def naive_ray(split: Split) -> int:
+    """As tutorials do it: read, decode in `map_batches`, iterate over tensors; returns the number of images."""
+    import ray.data
+
+    def decode_all(batch: dict[str, Any]) -> dict[str, Any]:
+        return {"image": np.stack([decode(content) for content in batch["content"]])}
+
+    files = sorted({unit.path for unit in split.units})
+    data = ray.data.read_parquet(files, columns=["content"]).map_batches(decode_all, batch_size=BATCH)  # type: ignore[arg-type]  # numpy batches
+    return sum(len(batch["image"]) for batch in data.iter_torch_batches(batch_size=BATCH))
