@@ -1,0 +1,106 @@
+"""Shuffled image bytes out of Delta, against formats that were made for it, each as its documentation has it."""
+
+import importlib.metadata
+import importlib.util
+import logging
+import tempfile
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from benchmarks.frame import Result, side_by_side
+from benchmarks.loader import BATCH, generate
+from features.snapshot import Split
+from features.torch_dataset import PlannedBatches
+
+GOAL = 1 / 0.9
+BUFFER = 256
+"""Images that a peer shuffles among."""
+log = logging.getLogger(__name__)
+
+
+def run(num_images: int = 1024, repeats: int = 5) -> Iterator[Result]:
+    """The same bytes in every format, on local disk; one process; peers that are not installed are left out."""
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch)
+        split = generate(folder / "delta", num_images)
+        for name, write in PEERS.items():
+            if importlib.util.find_spec(name) is None:
+                log.warning("%s is not installed: not compared", name)
+                continue
+            read = write(split, folder / name)
+            assert read() == ours(split) == sum(map(len, _contents(split))), f"{name} lacks bytes"
+            yield side_by_side(
+                "shuffled_bytes",
+                f"{num_images} images, shuffled, not decoded",
+                ours=partial(ours, split),
+                peer=read,
+                peer_name=f"{name} {importlib.metadata.version(name)}",
+                goal=GOAL,
+                repeats=repeats,
+            )
+
+
+def ours(split: Split) -> int:
+    """One epoch; returns the number of bytes."""
+    batches = PlannedBatches(
+        split,
+        lambda rows: rows["content"].to_pylist(),
+        steps=split.num_rows // BATCH,
+        batch_size=BATCH,
+        seed=0,
+    )
+    return sum(len(content) for batch in batches for content in batch)
+
+
+def _contents(split: Split) -> Iterator[bytes]:
+    for unit in split.units:
+        yield from unit.read(["content"])["content"].to_pylist()
+
+
+def _litdata(split: Split, folder: Path) -> Callable[[], int]:
+    from litdata import StreamingDataset
+    from litdata.streaming.writer import BinaryWriter
+
+    folder.mkdir()
+    writer = BinaryWriter(str(folder), chunk_bytes=64 * 2**20)
+    for number, content in enumerate(_contents(split)):
+        writer[number] = content
+    writer.done()
+    writer.merge()
+    return lambda: sum(len(content) for content in StreamingDataset(str(folder), shuffle=True, seed=0))
+
+
+def _webdataset(split: Split, folder: Path) -> Callable[[], int]:
+    import webdataset
+
+    folder.mkdir()
+    with webdataset.ShardWriter(str(folder / "%04d.tar"), maxsize=64 * 2**20, verbose=0) as shards:
+        for number, content in enumerate(_contents(split)):
+            shards.write({"__key__": f"{number:08}", "jpg": content})
+    files = sorted(str(path) for path in folder.glob("*.tar"))
+
+    def read() -> int:
+        data = webdataset.WebDataset(files, shardshuffle=len(files), seed=0).shuffle(BUFFER)
+        return sum(len(sample["jpg"]) for sample in data)
+
+    return read
+
+
+def _datasets(split: Split, folder: Path) -> Callable[[], int]:
+    import datasets
+
+    files = sorted({unit.path for unit in split.units})
+
+    def read() -> int:
+        data: Any = datasets.load_dataset(
+            "parquet", data_files=files, split="train", streaming=True, columns=["content"]
+        )
+        return sum(len(row["content"]) for row in data.shuffle(seed=0, buffer_size=BUFFER))
+
+    return read
+
+
+PEERS = {"litdata": _litdata, "webdataset": _webdataset, "datasets": _datasets}
+"""MosaicML's streaming is not among them: it imports torchvision and the clients of four clouds."""
