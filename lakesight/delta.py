@@ -16,7 +16,7 @@ from deltalake import (
 from deltalake.exceptions import DeltaError, TableNotFoundError
 
 from lakesight.errors import TableError, UserError
-from lakesight.snapshot import Snapshot, load, plan_table
+from lakesight.snapshot import Snapshot, plan_table
 from lakesight.tables import TABLES, Table
 from lakesight.warehouse import Warehouse
 
@@ -51,25 +51,22 @@ def _properties(table: Table) -> dict[str, str | None]:
     }
 
 
-def open_table(warehouse: Warehouse, name: str, at: int | datetime | None = None) -> DeltaTable:
-    """The table at a version, or as it was at a time (None: the latest).
+def open_table(warehouse: Warehouse, name: str, version: int | None = None) -> DeltaTable:
+    """The table at a version (None: the latest).
 
     Raises:
         TableError: no such table or version.
     """
     try:
-        table = DeltaTable(warehouse.path(name))
-        if at is not None:
-            load(table, at)
+        return DeltaTable(warehouse.path(name), version=version)
     except (TableNotFoundError, DeltaError) as error:
-        when = "" if at is None else f" at version {at}" if isinstance(at, int) else f" at {at.isoformat()}"
+        at = "" if version is None else f" at version {version}"
         raise TableError(
-            f"table {name} cannot be read{when}",
+            f"table {name} cannot be read{at}",
             where=str(warehouse.path(name)),
             expected=f"a Delta table written by {TABLES[name].writer}",
             fix="run that stage first, or `lakesight sql` to see which versions exist",
         ) from error
-    return table
 
 
 def version(warehouse: Warehouse, name: str) -> int:
@@ -129,14 +126,14 @@ def read(
     *,
     columns: Sequence[str] | None = None,
     where: pc.Expression | None = None,
-    version: int | datetime | None = None,
+    version: int | None = None,
 ) -> pa.Table:
-    """Rows of a table at a version (or time), as Arrow. For narrow reads; images go through `plan`."""
+    """Rows of a table at a version, as Arrow. For narrow reads; images go through `plan`."""
     return plan(warehouse, name, version).read(columns, where)
 
 
-def plan(warehouse: Warehouse, name: str, version: int | datetime | None = None) -> Snapshot:
-    """Pin a version (or what it was at a time) and list its (file, row group) units, by path and row group.
+def plan(warehouse: Warehouse, name: str, version: int | None = None) -> Snapshot:
+    """Pin a version and list its (file, row group) units, by path and row group.
 
     Raises:
         TableError: no such table or version, or one with a feature that is not understood here.

@@ -6,7 +6,6 @@ in no file at all; so the rows of a unit are what Spark would read, whatever wro
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
@@ -88,16 +87,18 @@ class Snapshot:
         """All rows that satisfy `where`, in the order of the units; it may look at columns that are not asked for."""
         names = self.schema.names if columns is None else list(columns)
         empty = pa.schema([self.schema.field(name) for name in names]).empty_table()
-        return pa.concat_tables([empty, *self._parts(names, where)])
+        return pa.concat_tables([empty, *self.parts(names, where)])
 
-    def _parts(self, names: list[str], where: pc.Expression | None) -> Iterator[pa.Table]:
+    def parts(self, columns: Sequence[str], where: pc.Expression | None = None) -> Iterator[pa.Table]:
+        """The same a unit at a time; of units without such a row, only what `where` looks at is read."""
+        names = list(columns)
         if where is None:
             yield from (unit.read(names) for unit in self.units)
             return
         looked_at = named_in(where, self.schema)
         needed = list(dict.fromkeys([*names, *looked_at]))
         for unit in self.units:
-            if unit.read(looked_at).filter(where).num_rows:  # the wide columns only where there is something
+            if unit.read(looked_at).filter(where).num_rows:
                 yield unit.read(needed).filter(where).select(names)
 
 
@@ -118,25 +119,6 @@ def opened(path: str) -> pq.ParquetFile:
             fix="VACUUM has removed old versions: read a later one, and keep `delta.deletedFileRetentionDuration` "
             "longer than a run takes",
         ) from error
-
-
-def load(table: DeltaTable, at: int | datetime) -> None:
-    """Turn `table`, opened at its latest version, to a version or to what was the latest at a time (with time zone).
-
-    Raises:
-        TableError: the table's log begins after `at`.
-    """
-    if isinstance(at, datetime):
-        # delta-rs would give the oldest version there is for any time before it.
-        begins = min(commit["timestamp"] for commit in table.history()) / 1000
-        if at.timestamp() < begins:
-            raise TableError(
-                f"the table had no version at {at.isoformat()}",
-                where=table.table_uri,
-                expected=f"a time from {datetime.fromtimestamp(begins, at.tzinfo).isoformat()} on",
-                fix="`DESCRIBE HISTORY` lists versions and their times",
-            )
-    table.load_as_version(at)
 
 
 def plan_table(table: DeltaTable, name: str) -> Snapshot:

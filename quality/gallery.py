@@ -120,7 +120,7 @@ def _stored(warehouse: Warehouse, report: CheckReport, keys: set[ImageKey]) -> d
         here = keys & set(zip(narrow["dataset"].to_pylist(), narrow["image_id"].to_pylist(), strict=True))
         if here:
             wanted = pc.field("image_id").isin([image_id for _, image_id in here])
-            for row in unit.read(names, wanted).to_pylist():
+            for row in unit.read(names).filter(wanted).to_pylist():
                 found[row["dataset"], row["image_id"]] = _Stored(row["file_name"], row["content"], row["source_uri"])
     return found
 

@@ -43,10 +43,8 @@ def write_images(
 def _rows(warehouse: Warehouse, version: int, dataset: str, image_ids: pa.Array) -> Iterator[dict[str, Any]]:
     """One row group at a time: some 100 images are in memory."""
     wanted = (pc.field("dataset") == dataset) & pc.field("image_id").isin(image_ids)
-    for unit in delta.plan(warehouse, "images", version).units:
-        # Ids first: a row group without any of ours is not worth reading its bytes.
-        if unit.read(["dataset", "image_id"], wanted).num_rows:
-            yield from unit.read(["dataset", *COLUMNS], wanted).to_pylist()
+    for part in delta.plan(warehouse, "images", version).parts(["dataset", *COLUMNS], wanted):
+        yield from part.to_pylist()
 
 
 def _referenced(row: dict[str, Any]) -> bytes:

@@ -6,8 +6,10 @@ import pyarrow.compute as pc
 import pytest
 from deltalake import DeltaTable
 
+from lakesight import delta
 from lakesight.errors import TableError
-from lakesight.snapshot import load, plan_table
+from lakesight.snapshot import plan_table
+from lakesight.warehouse import Warehouse
 
 COLUMNS = """id BIGINT, name STRING, place STRING, day DATE, at TIMESTAMP,
   boxes ARRAY<STRUCT<x: INT, y: DOUBLE>>, tags MAP<STRING, STRING>"""
@@ -80,16 +82,17 @@ def test_rows_are_what_spark_reads(spark, tmp_path, feature):
 
 
 def test_a_time_is_the_version_that_spark_reads_then(spark, tmp_path):
-    write(spark, tmp_path / "t", statements=("DELETE FROM {t} WHERE id < 5", "DELETE FROM {t} WHERE id < 10"))
-    history = spark.sql(f"DESCRIBE HISTORY delta.`{tmp_path}/t`").orderBy("version").collect()
+    warehouse = Warehouse(tmp_path)
+    path = warehouse.path("categories")
+    write(spark, path, statements=("DELETE FROM {t} WHERE id < 5", "DELETE FROM {t} WHERE id < 10"))
+    history = spark.sql(f"DESCRIBE HISTORY delta.`{path}`").orderBy("version").collect()
     times = [row["timestamp"].replace(tzinfo=UTC) for row in history]
     for at in (times[1], times[2] - timedelta(milliseconds=1), times[2], times[3]):
-        table = DeltaTable(tmp_path / "t")
-        load(table, at)
-        expected = by_spark(spark, tmp_path / "t", timestampAsOf=at.strftime("%Y-%m-%d %H:%M:%S.%f"))
-        assert plan_table(table, "t").read().sort_by("id").to_pylist() == expected
-    with pytest.raises(TableError, match="had no version"):
-        load(DeltaTable(tmp_path / "t"), times[0] - timedelta(seconds=1))
+        (version,) = delta.versions_at(warehouse, ["categories"], at.isoformat()).values()
+        expected = by_spark(spark, path, timestampAsOf=at.strftime("%Y-%m-%d %H:%M:%S.%f"))
+        assert delta.read(warehouse, "categories", version=version).sort_by("id").to_pylist() == expected
+    with pytest.raises(TableError, match="not there yet"):
+        delta.versions_at(warehouse, ["categories"], (times[0] - timedelta(seconds=1)).isoformat())
 
 
 @pytest.mark.parametrize("feature", REFUSED)
