@@ -99,16 +99,19 @@ def versions_at(warehouse: Warehouse, names: Sequence[str], when: str | None) ->
 
 
 def _version_at(warehouse: Warehouse, name: str, when: datetime) -> int:
-    stamps = {c["version"]: c["timestamp"] for c in open_table(warehouse, name).history() if "version" in c}
-    there = [version for version, stamp in stamps.items() if stamp <= when.timestamp() * 1000]
-    if not there:
-        first = datetime.fromtimestamp(min(stamps.values()) / 1000, UTC).isoformat(timespec="milliseconds")
+    """As Spark's TIMESTAMP AS OF: by when the log's files were written, not by what commits say of themselves."""
+    table = open_table(warehouse, name)
+    # delta-rs would give the oldest version there is for any time before it.
+    begins = min(commit["timestamp"] for commit in table.history())
+    if when.timestamp() * 1000 < begins:
+        first = datetime.fromtimestamp(begins / 1000, UTC).isoformat(timespec="milliseconds")
         raise TableError(
             f"table {name} was not there yet at {when.isoformat()}",
             where=str(warehouse.path(name)),
             expected=f"a time after {first}",
         )
-    return int(max(there))
+    table.load_as_version(when)
+    return table.version()
 
 
 def count(warehouse: Warehouse, name: str) -> int:
