@@ -54,6 +54,17 @@ def _epochs(rows_of_units: Sequence[Rows], version: int, seed: int) -> Iterator[
         epoch += 1
 
 
+def remaining(reads: Sequence[Read], done: int) -> list[Read]:
+    """What is left after the first `done` rows: where a resumed run goes on."""
+    left: list[Read] = []
+    for read in reads:
+        rows = read.rows[done:]
+        done = max(done - len(read.rows), 0)
+        if len(rows):
+            left.append(Read(read.unit, rows, read.epoch))
+    return left
+
+
 def share(reads: Sequence[Read], *, rank: int, world: int, batch_size: int) -> list[Read]:
     """What worker `rank` of `world` reads: the rank-th `batch_size` rows of every `world * batch_size`."""
     mine: list[Read] = []

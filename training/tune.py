@@ -50,12 +50,13 @@ def tune(warehouse: Warehouse, config: Config, *, dataset: str) -> TuneReport:
     """
     space = search_space(config)
     versions = delta.versions(warehouse, *inputs.TABLES)
-    run_id = f"tune-{runs.fingerprint(dataset, versions, config, 'model', 'train', 'tune')[:16]}"
+    config_hash = runs.fingerprint(dataset, versions, config, "model", "train", "tune")
+    run_id = f"tune-{config_hash[:16]}"
     if done := _rows(warehouse, run_id):
         return _report(run_id, done, reused=True)
     material = inputs.read_inputs(warehouse, config, dataset, versions)
     client = tracking.connect(warehouse)
-    with tracking.run(client, run_id, material, config) as parent:
+    with tracking.run(client, run_id, material, config, config_hash=config_hash, mlflow_run_id=None) as parent:
         results = _search(warehouse, config, material, parent, space)
         rows = [_row(run_id, material, result, _child(client, parent, result)) for result in results]
     table = pa.Table.from_pylist(rows, schema=TUNE_TRIALS.arrow)
