@@ -3,7 +3,7 @@
 import dataclasses
 import difflib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from transformers import AutoModelForObjectDetection, PreTrainedConfig, PreTrainedModel
@@ -28,20 +28,28 @@ class Facts:
     """Some parameters get no gradient in some batches (no box: no denoising), which DDP must be told."""
     backbone: str = "backbone"
     """Name of the module that has a learning rate of its own and can be frozen."""
+    default_backbone: Mapping[str, Any] | None = None
+    """Where `model.config` names none and transformers' own default needs a package that is not here (timm)."""
+    learns_from_empty: bool = True
+    """A batch without any box has a loss: detections where nothing is are punished."""
 
 
+_RESNET = {"model_type": "resnet", "out_features": ["stage4"]}
+_PYRAMID = {"model_type": "resnet", "out_features": ["stage2", "stage3", "stage4"]}
 _RT_DETR_LINE = Facts(multiple=32, unused_parameters=True)
+_DETR_LINE = Facts(default_backbone=_RESNET)
 ARCHITECTURES: dict[str, Facts] = {
     "d_fine": _RT_DETR_LINE,
-    "deimv2": _RT_DETR_LINE,
+    "deimv2": replace(_RT_DETR_LINE, backbone="conv_encoder"),
     "rt_detr": _RT_DETR_LINE,
     "rt_detr_v2": _RT_DETR_LINE,
-    "detr": Facts(softmax=True),
-    "table-transformer": Facts(softmax=True),
-    "yolos": Facts(softmax=True),
-    "conditional_detr": Facts(),
-    "dab-detr": Facts(),
-    "deformable_detr": Facts(unused_parameters=True),
+    "detr": replace(_DETR_LINE, softmax=True),
+    "table-transformer": replace(_DETR_LINE, softmax=True),
+    "conditional_detr": _DETR_LINE,
+    "dab-detr": _DETR_LINE,
+    "deformable_detr": Facts(unused_parameters=True, default_backbone=_PYRAMID),
+    "lw_detr": Facts(unused_parameters=True, learns_from_empty=False),
+    "yolos": Facts(softmax=True, backbone="vit"),
 }
 
 
@@ -60,10 +68,11 @@ def network_config(model: ModelConfig, categories: Sequence[Category]) -> PreTra
             fix=f"try {round(model.image_size / facts.multiple) * facts.multiple or facts.multiple}",
         )
     _refuse_unknown(model.config, model.architecture, "model.config.")
+    backbone = {"backbone_config": dict(facts.default_backbone)} if facts.default_backbone else {}
     names = {category.label: category.name for category in categories}
     try:
         return CONFIG_MAPPING[model.architecture](
-            **model.config, id2label=names, label2id={name: label for label, name in names.items()}
+            **(backbone | model.config), id2label=names, label2id={name: label for label, name in names.items()}
         )
     except Exception as error:  # transformers' validation raises classes of its own, of several families
         raise ConfigError(f"{model.architecture} refuses this configuration: {error}", where="model.config") from error

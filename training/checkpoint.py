@@ -19,6 +19,8 @@ from lakesight.errors import SetupError
 
 STATE = "state.ckpt"
 _POSITION = "position.json"
+_WRITER = ("PytorchStreamWriter", "inline_container", "iostream")
+"""What torch's writer says where the disk is full, in a RuntimeError."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +51,7 @@ def disk(folder: Path, step: int) -> Iterator[None]:
     try:
         yield
     except (OSError, SafetensorError, RuntimeError) as error:
-        if isinstance(error, RuntimeError) and "PytorchStreamWriter" not in str(error):
+        if isinstance(error, RuntimeError) and not any(sign in str(error) for sign in _WRITER):
             raise
         raise SetupError(
             f"the checkpoint of step {step} cannot be written: {error}",
