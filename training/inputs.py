@@ -10,7 +10,10 @@ from features.snapshot import Split, read_splits
 from lakesight.config import Config
 from lakesight.errors import TableError
 from lakesight.warehouse import Warehouse
+from training.balance import repeated, repeats
 from training.classes import Category, read_categories
+from training.labels import read_labels
+from training.preflight import missing_classes
 
 if TYPE_CHECKING:
     import ray.data
@@ -45,6 +48,11 @@ def read_inputs(warehouse: Warehouse, config: Config, dataset: str, versions: Ma
     # transformers and torch: after all that is cheap to refuse.
     from training.architectures import network_config, num_queries
 
+    labels = read_labels(train)
+    if missing := missing_classes(labels, categories):
+        log.warning("no training image has a box of %s: it cannot be learned", ", ".join(missing))
+    if config.train.oversample:
+        train = repeated(train, repeats(labels, config.train.oversample, config.train.seed))
     queries, most = num_queries(network_config(config.model, categories)), max(train.num_boxes)
     if most > queries:
         log.warning("an image has %d boxes, the model %d queries: the loss drops the rest", most, queries)
