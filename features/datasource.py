@@ -15,6 +15,7 @@ from ray.data.block import BlockMetadata
 from features.plan import Read
 from features.reference import NEEDED, filled
 from lakesight.delta import Unit
+from lakesight.errors import TableError
 
 SAMPLE_COLUMNS = ("image_id", "content", "width", "height", "annotations")
 _ANNOTATION_FIELDS = ("annotation_id", "category_id", "label", "bbox", "area", "iscrowd")
@@ -56,7 +57,15 @@ def dataset(units: Sequence[Unit], reads: Sequence[Read], columns: Sequence[str]
 
 def _read(unit: Unit, read: Read, columns: Sequence[str]) -> Iterator[pa.Table]:
     extra = [name for name in NEEDED if name not in columns] if "content" in columns else []
-    table = unit.read([*columns, *extra]).take(read.rows)
+    try:
+        table = unit.read([*columns, *extra]).take(read.rows)
+    except FileNotFoundError as error:
+        raise TableError(
+            "a file of `samples` was removed while it was read",
+            where=unit.path,
+            expected="every file of the version that the run pinned",
+            fix="keep files longer than runs take (delta.deletedFileRetentionDuration), then run again",
+        ) from error
     if "content" in columns:
         table = filled(table).drop_columns(extra)
     if "annotations" in columns:

@@ -9,6 +9,8 @@ from rich.markup import escape
 from rich.table import Table as Grid
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from features.build import BuildReport
     from ingestion.export.export import ExportReport
     from ingestion.load import IngestReport
@@ -25,7 +27,9 @@ if TYPE_CHECKING:
     from serving.results import ResultsReport
     from serving.server import Addresses
     from training.fit import TrainReport
+    from training.preflight import Finding
     from training.register import ModelVersion
+    from training.reproduce import Reproduction
     from training.tune import TuneReport
 
 WORST = 5
@@ -150,6 +154,31 @@ def trained(report: "TrainReport") -> None:
     how = "re-used, nothing has changed (--force trains anew)" if report.reused else "finished"
     metrics = ", ".join(f"{name} {value:.3f}" for name, value in sorted(report.metrics.items()))
     _print(f"{report.run_id} {how}\n  {metrics}\n  next: lakesight evaluate, lakesight register")
+
+
+def diagnosed(findings: "Sequence[Finding]") -> None:
+    """Every check, and what to do."""
+    grid = _grid("", "check", "found")
+    marks = {"good": "[green]good[/]", "warn": "[yellow]warn[/]", "bad": "[red]bad[/]"}
+    for finding in findings:
+        grid.add_row(marks[finding.verdict], finding.check, finding.what)
+        if finding.fix:
+            grid.add_row("", "", f"[dim]to do: {finding.fix}[/]")
+    _print(grid)
+
+
+def reproduced(report: "Reproduction") -> None:
+    """Every number of both runs, or that they are equal."""
+    for difference in report.surroundings:
+        _print(f"not as it was: {difference}", markup=False)
+    if report.equal:
+        _print(f"[green]the same[/]: {len(report.metrics)} numbers of {report.run_id} and {report.again} are equal")
+        return
+    grid = _grid("metric", report.run_id, report.again)
+    for name, (before, now) in report.metrics.items():
+        if before != now:
+            grid.add_row(name, f"{before}", f"{now}")
+    _print(grid)
 
 
 def tuned(report: "TuneReport") -> None:

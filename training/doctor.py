@@ -1,5 +1,6 @@
 """torch glue: why is my AP 0? Looks at what a run would learn from, and tries one batch. `lakesight doctor`."""
 
+import os
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -21,9 +22,9 @@ if TYPE_CHECKING:
 
     from features.collate import Batch
 
-STEPS = 60
-"""On one batch, at the run's highest learning rate: enough for every family here to lose a third of its loss."""
-MUST_LOSE = 0.2
+STEPS = 40
+"""On one batch, at the run's highest learning rate."""
+MUST_LOSE = 0.1
 NUM_IMAGES = 8
 
 
@@ -64,6 +65,7 @@ def _network(config: Config, material: Inputs, labels: Labels) -> Iterator[Findi
     from training.architectures import ARCHITECTURES, build_network
     from training.groups import trainable_counts
 
+    torch.set_num_threads(config.train.threads or os.cpu_count() or 1)
     torch.manual_seed(config.train.seed)
     network = build_network(config.model, config.train, material.categories)
     for part, (learns, every) in trainable_counts(network, ARCHITECTURES[config.model.architecture].backbone).items():

@@ -2,7 +2,7 @@
 
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -35,16 +35,24 @@ class TrainReport:
     reused: bool
 
 
-def train(warehouse: Warehouse, config: Config, *, dataset: str, force: bool = False) -> TrainReport:
+def train(
+    warehouse: Warehouse,
+    config: Config,
+    *,
+    dataset: str,
+    force: bool = False,
+    versions: Mapping[str, int] | None = None,
+) -> TrainReport:
     """Train on a data set's split `train`, validate on `val`.
 
     A finished run of equal inputs is re-used, an interrupted one goes on from its last checkpoint; `force` starts anew.
+    `versions`: of the tables; default: the latest.
 
     Raises:
         UserError: nothing to learn from, a configuration that cannot be built, an image that does not decode, a loss
             that is not finite, a disk that is full; or another process trains just this.
     """
-    versions = delta.versions(warehouse, *inputs.TABLES)
+    versions = versions or delta.versions(warehouse, *inputs.TABLES)
     config_hash = runs.fingerprint(dataset, versions, config, "model", "train")
     if not force and (done := runs.finished(warehouse, config_hash=config_hash)):
         _tidy(warehouse, done[-1])

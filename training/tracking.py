@@ -1,6 +1,7 @@
 """MLflow glue: where runs, curves and models are kept, and what a run records besides its curves."""
 
 import os
+import platform
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 EXPERIMENT = "lakesight"
 _RUN_ID = "lakesight.run_id"
 _CONFIG_HASH = "lakesight.config_hash"
+WITH = "lakesight.with."
 QUIET = {
     "MLFLOW_CONFIGURE_LOGGING": "false",  # it would write to stderr past our log file
     "MLFLOW_DISABLE_TELEMETRY": "true",
@@ -90,11 +92,18 @@ def _start(client: "MlflowClient", run_id: str, inputs: Inputs, config: Config, 
     names = {_RUN_ID: run_id, _CONFIG_HASH: config_hash, "lakesight.dataset": inputs.dataset}
     experiment = client.get_experiment_by_name(EXPERIMENT)
     assert experiment is not None  # `connect` makes it
-    started = str(client.create_run(experiment.experiment_id, run_name=run_id, tags=names | versions).info.run_id)
+    tags = names | versions | surroundings()
+    started = str(client.create_run(experiment.experiment_id, run_name=run_id, tags=tags).info.run_id)
     _log_inputs(client, started, inputs)
     for key, value in _flat(configuration.to_dict(config), ""):
         client.log_param(started, key, value)
     return started
+
+
+def surroundings() -> dict[str, str]:
+    """Tags of what may change a run's numbers and is in no configuration: packages, processor."""
+    packages = {f"{WITH}{name}": version(name) for name in ("lightning", "numpy", "torch", "transformers")}
+    return packages | {f"{WITH}machine": platform.machine(), f"{WITH}cores": str(os.cpu_count())}
 
 
 def runs_of(client: "MlflowClient", config_hash: str) -> list[tuple[str, str]]:
