@@ -186,6 +186,7 @@ def tuned(report: "TuneReport") -> None:
     best = ", ".join(f"{name}={value}" for name, value in report.best_params.items())
     _print(f"{report.run_id}: {report.num_trials} trials, best {report.metric} {report.best_value:.3f} with {best}")
     _print(f"  see `lakesight sql \"SELECT * FROM tune_trials WHERE run_id = '{report.run_id}'\"`")
+    _print(f"train it: lakesight train --config {report.config_path}", markup=False)
 
 
 def evaluated(report: "EvaluateReport") -> None:
