@@ -149,7 +149,7 @@ class ModelConfig:
     config: dict[str, Any] = dataclasses.field(default_factory=dict)
     """Arguments of the architecture's transformers configuration; nested `backbone_config` has a `model_type`."""
     pretrained: str | None = None
-    """Local directory with `model.safetensors` to start from."""
+    """Weights to start from: a folder with `config.json` and `model.safetensors`, a `.safetensors` file, a hub name."""
     score_threshold: float = 0.05
     """Detections below are not written to `predictions`."""
     max_detections: int = 100
@@ -206,21 +206,59 @@ class TrainConfig:
     """One training run."""
 
     steps: int = 300
-    """Optimiser steps in all; the learning rate follows one cosine over them."""
+    """Optimiser steps in all; the learning rate follows one schedule over them."""
     batch_size: int = 16
-    """Images a worker and step."""
+    """Images a worker and batch."""
+    accumulate: int = 1
+    """Batches an optimiser step: the gradient is their mean."""
     lr: float = 1e-3
+    """Highest learning rate, of everything but the backbone."""
+    backbone_lr_ratio: float = 1.0
+    """The backbone's learning rate as a share of `lr`; 0.1 is usual with pretrained weights."""
+    layer_decay: float = 1.0
+    """Every stage of the backbone has this share of the learning rate of the one above it; 1: all the same."""
     weight_decay: float = 1e-4
+    schedule: Literal["cosine", "step", "one_cycle"] = "cosine"
+    """After the warm-up: a cosine down; cuts at `drop_at`; or up for the first 30 % of the steps and down again."""
     warmup_steps: int = 50
+    """Steps of linear warm-up; with `one_cycle` nothing is added to its own."""
     min_lr_ratio: float = 0.02
-    """Where the cosine ends, as a share of `lr`."""
+    """Where `cosine` and `one_cycle` end, as a share of `lr`."""
+    drop_at: tuple[float, ...] = (0.8,)
+    """Shares of `steps` at which `step` multiplies the learning rate by `drop_factor`."""
+    drop_factor: float = 0.1
     clip_norm: float = 1.0
-    freeze_backbone: bool = False
+    """Largest norm of the gradient; 0: not clipped."""
+    precision: Literal["float32", "bfloat16"] = "float32"
+    """`bfloat16`: mixed precision; weights and optimiser stay float32."""
+    gradient_checkpointing: bool = False
+    """Recompute activations in the backward pass: less memory, more time; not every architecture can."""
+    ema_decay: float = 0.0
+    """Keep a moving average of the weights, validate and export it; 0: none. 0.998 suits some hundreds of steps."""
+    multi_scale: float = 0.0
+    """Draw every step's input side from `image_size` times 1 - this to 1 + this."""
+    oversample: float = 0.0
+    """Repeat images of classes that are on less than this share of the images (LVIS' repeat factor); 0: never."""
+    freeze_backbone: Literal["none", "stem", "all"] = "none"
+    """What of the backbone does not learn; the stem is what comes before its first stage."""
     freeze_batch_norm: bool = False
     """Keep transformers' frozen BatchNorm; only sensible with pretrained weights."""
     val_every: int = 150
     """Steps between validations; the last step always validates."""
+    val_pictures: int = 4
+    """Validation images that are drawn with boxes for MLflow at each validation."""
+    patience: int = 0
+    """End after this many validations without a better AP; 0: never. The schedule does not know of it."""
+    min_delta: float = 0.001
+    """How much more AP counts as better, for `patience`."""
+    checkpoint_every: int = 0
+    """Steps between checkpoints a killed run resumes from; 0: at validations only."""
+    keep_checkpoints: int = 1
+    """Checkpoints on disk while a run trains, best AP first; the last one is always kept besides."""
+    max_failures: int = 0
+    """How often dead workers are replaced, from the last checkpoint, before the run fails."""
     seed: int = 0
+    """Of weights, order, augmentation and denoising."""
     num_workers: int = 1
     """Ray Train workers."""
     threads: int = 0
@@ -229,10 +267,15 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         """Check ranges."""
-        _require(self.steps > 0, "steps must be positive")
-        _require(self.batch_size > 0, "batch_size must be positive")
-        _require(self.lr > 0, "lr must be positive")
-        _require(self.num_workers > 0, "num_workers must be positive")
+        for name in ("steps", "batch_size", "accumulate", "lr", "num_workers", "val_every", "keep_checkpoints"):
+            _require(getattr(self, name) > 0, f"{name} must be positive")
+        for name in ("warmup_steps", "clip_norm", "weight_decay", "patience", "checkpoint_every", "val_pictures"):
+            _require(getattr(self, name) >= 0, f"{name} must not be negative")
+        for name in ("ema_decay", "multi_scale"):
+            _require(0 <= getattr(self, name) < 1, f"{name} must be in [0, 1)")
+        for name in ("backbone_lr_ratio", "layer_decay", "drop_factor", "min_lr_ratio", "oversample"):
+            _require(0 <= getattr(self, name) <= 1, f"{name} must be in [0, 1]")
+        _require(all(0 < share < 1 for share in self.drop_at), "drop_at must be in (0, 1)")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -9,6 +9,8 @@ from rich.markup import escape
 from rich.table import Table as Grid
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from features.build import BuildReport
     from features.preview import PreviewReport
     from ingestion.export.export import ExportReport
@@ -26,7 +28,9 @@ if TYPE_CHECKING:
     from serving.results import ResultsReport
     from serving.server import Addresses
     from training.fit import TrainReport
+    from training.preflight import Finding
     from training.register import ModelVersion
+    from training.reproduce import Reproduction
     from training.tune import TuneReport
 
 WORST = 5
@@ -160,11 +164,37 @@ def trained(report: "TrainReport") -> None:
     _print(f"{report.run_id} {how}\n  {metrics}\n  next: lakesight evaluate, lakesight register")
 
 
+def diagnosed(findings: "Sequence[Finding]") -> None:
+    """Every check, and what to do."""
+    grid = _grid("", "check", "found")
+    marks = {"good": "[green]good[/]", "warn": "[yellow]warn[/]", "bad": "[red]bad[/]"}
+    for finding in findings:
+        grid.add_row(marks[finding.verdict], finding.check, finding.what)
+        if finding.fix:
+            grid.add_row("", "", f"[dim]to do: {finding.fix}[/]")
+    _print(grid)
+
+
+def reproduced(report: "Reproduction") -> None:
+    """Every number of both runs, or that they are equal."""
+    for difference in report.surroundings:
+        _print(f"not as it was: {difference}", markup=False)
+    if report.equal:
+        _print(f"[green]the same[/]: {len(report.metrics)} numbers of {report.run_id} and {report.again} are equal")
+        return
+    grid = _grid("metric", report.run_id, report.again)
+    for name, (before, now) in report.metrics.items():
+        if before != now:
+            grid.add_row(name, f"{before}", f"{now}")
+    _print(grid)
+
+
 def tuned(report: "TuneReport") -> None:
     """The best trial."""
     best = ", ".join(f"{name}={value}" for name, value in report.best_params.items())
     _print(f"{report.run_id}: {report.num_trials} trials, best {report.metric} {report.best_value:.3f} with {best}")
     _print(f"  see `lakesight sql \"SELECT * FROM tune_trials WHERE run_id = '{report.run_id}'\"`")
+    _print(f"train it: lakesight train --config {report.config_path}", markup=False)
 
 
 def evaluated(report: "EvaluateReport") -> None:

@@ -3,17 +3,17 @@
 import dataclasses
 import difflib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, replace
 from typing import Any
 
-from torch import nn
 from transformers import AutoModelForObjectDetection, PreTrainedConfig, PreTrainedModel
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
 from lakesight.config import ModelConfig, TrainConfig
 from lakesight.errors import ConfigError
 from training.classes import Category
+from training.groups import set_trainable
+from training.weights import load_weights
 
 
 @dataclass(frozen=True)
@@ -26,20 +26,30 @@ class Facts:
     """The input's side must be a multiple of this."""
     unused_parameters: bool = False
     """Some parameters get no gradient in some batches (no box: no denoising), which DDP must be told."""
+    backbone: str = "backbone"
+    """Name of the module that has a learning rate of its own and can be frozen."""
+    default_backbone: Mapping[str, Any] | None = None
+    """Where `model.config` names none and transformers' own default needs a package that is not here (timm)."""
+    learns_from_empty: bool = True
+    """A batch without any box has a loss: detections where nothing is are punished."""
 
 
+_RESNET = {"model_type": "resnet", "out_features": ["stage4"]}
+_PYRAMID = {"model_type": "resnet", "out_features": ["stage2", "stage3", "stage4"]}
 _RT_DETR_LINE = Facts(multiple=32, unused_parameters=True)
+_DETR_LINE = Facts(default_backbone=_RESNET)
 ARCHITECTURES: dict[str, Facts] = {
     "d_fine": _RT_DETR_LINE,
-    "deimv2": _RT_DETR_LINE,
+    "deimv2": replace(_RT_DETR_LINE, backbone="conv_encoder"),
     "rt_detr": _RT_DETR_LINE,
     "rt_detr_v2": _RT_DETR_LINE,
-    "detr": Facts(softmax=True),
-    "table-transformer": Facts(softmax=True),
-    "yolos": Facts(softmax=True),
-    "conditional_detr": Facts(),
-    "dab-detr": Facts(),
-    "deformable_detr": Facts(unused_parameters=True),
+    "detr": replace(_DETR_LINE, softmax=True),
+    "table-transformer": replace(_DETR_LINE, softmax=True),
+    "conditional_detr": _DETR_LINE,
+    "dab-detr": _DETR_LINE,
+    "deformable_detr": Facts(unused_parameters=True, default_backbone=_PYRAMID),
+    "lw_detr": Facts(unused_parameters=True, learns_from_empty=False),
+    "yolos": Facts(softmax=True, backbone="vit"),
 }
 
 
@@ -58,10 +68,11 @@ def network_config(model: ModelConfig, categories: Sequence[Category]) -> PreTra
             fix=f"try {round(model.image_size / facts.multiple) * facts.multiple or facts.multiple}",
         )
     _refuse_unknown(model.config, model.architecture, "model.config.")
+    backbone = {"backbone_config": dict(facts.default_backbone)} if facts.default_backbone else {}
     names = {category.label: category.name for category in categories}
     try:
         return CONFIG_MAPPING[model.architecture](
-            **model.config, id2label=names, label2id={name: label for label, name in names.items()}
+            **(backbone | model.config), id2label=names, label2id={name: label for label, name in names.items()}
         )
     except Exception as error:  # transformers' validation raises classes of its own, of several families
         raise ConfigError(f"{model.architecture} refuses this configuration: {error}", where="model.config") from error
@@ -116,67 +127,17 @@ def build_network(model: ModelConfig, train: TrainConfig, categories: Sequence[C
     except (ValueError, ImportError, KeyError, TypeError) as error:
         raise ConfigError(f"{model.architecture} cannot be built: {error}", where="model.config") from error
     if model.pretrained:
-        load_weights(network, Path(model.pretrained))
-    _set_trainable(network, train)
+        load_weights(network, model.pretrained)
+    set_trainable(network, train, ARCHITECTURES[model.architecture].backbone)
+    if train.gradient_checkpointing:
+        _checkpoint_gradients(network, model.architecture)
     network.train()
     return network
 
 
-def load_weights(network: PreTrainedModel, folder: Path) -> None:
-    """Copy weights of equal name and shape; class heads keep the rows of classes that both know by name.
-
-    Raises:
-        ConfigError: no network of transformers' there, or nothing in it fits.
-    """
-    try:  # through their own loader: files may have other names for weights than modules do
-        source = AutoModelForObjectDetection.from_pretrained(folder, local_files_only=True)
-    except (OSError, ValueError) as error:
+def _checkpoint_gradients(network: PreTrainedModel, architecture: str) -> None:
+    if not network.supports_gradient_checkpointing:
         raise ConfigError(
-            f"there are no weights of a detector: {error}",
-            where=str(folder),
-            expected="a folder with config.json and model.safetensors",
-            fix="correct model.pretrained",
-        ) from error
-    weights, state = source.state_dict(), network.state_dict()
-    ours, theirs = _class_names(network.config.id2label), _class_names(source.config.id2label)
-    fitting = {name: w for name, w in weights.items() if name in state and state[name].shape == w.shape}
-    if not fitting:
-        raise ConfigError(f"no weight fits {network.config.model_type}", where=str(folder), fix="model.architecture")
-    shared = [(ours.index(name), theirs.index(name)) for name in ours if name in theirs]
-    for name in filter(_is_class_head, weights if ours != theirs else ()):
-        fitting.pop(name, None)
-        if name in state and state[name].shape[1:] == weights[name].shape[1:]:
-            for row, their_row in shared:
-                state[name][row] = weights[name][their_row]
-    network.load_state_dict(state | fitting)
-
-
-def _class_names(id2label: Mapping[Any, str] | None) -> list[str]:
-    """In order of label."""
-    return [name for _, name in sorted((id2label or {}).items())]
-
-
-def _is_class_head(name: str) -> bool:
-    """Tensors with a row a class: classifiers, score heads, and the embedding of denoised labels."""
-    return any(part in name for part in ("class_labels_classifier", "class_embed", "enc_score_head"))
-
-
-def _set_trainable(network: PreTrainedModel, train: TrainConfig) -> None:
-    """Undo what transformers freezes unasked, which is fatal from scratch.
-
-    It replaces BatchNorm by a frozen one, and in DETR, Conditional, Deformable and Table-Transformer the whole native
-    ResNet gets no gradient.
-    """
-    if not train.freeze_batch_norm:
-        _thaw_batch_norm(network)
-    for name, parameter in network.named_parameters():
-        parameter.requires_grad_(not (train.freeze_backbone and "backbone" in name))
-
-
-def _thaw_batch_norm(network: nn.Module) -> None:
-    for module in list(network.modules()):
-        for name, child in list(module.named_children()):
-            if type(child).__name__.endswith("FrozenBatchNorm2d"):
-                live = nn.BatchNorm2d(len(child.state_dict()["weight"]))
-                live.load_state_dict(child.state_dict(), strict=False)  # a frozen one does not count batches
-                setattr(module, name, live)
+            f"{architecture} cannot recompute activations", where="train.gradient_checkpointing", fix="set it to false"
+        )
+    network.gradient_checkpointing_enable({"use_reentrant": False})  # type: ignore[no-untyped-call]  # theirs

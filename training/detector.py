@@ -1,26 +1,32 @@
 """Lightning glue: one optimiser step of a DETR-family detector."""
 
-import math
 from typing import Any
 
 import lightning.pytorch as pl
 import torch
+from torch.nn.functional import interpolate
 from transformers import PreTrainedModel
 
 from features.collate import Batch
-from lakesight.config import TrainConfig
+from lakesight.config import ModelConfig, TrainConfig
 from lakesight.errors import UserError
+from training.architectures import ARCHITECTURES
+from training.groups import parameter_groups
 from training.pyfunc import normalise
+from training.scales import draw_side, sides
+from training.schedule import lr_factor
 
 
 class Detector(pl.LightningModule):
-    """A network that computes its own loss, AdamW, and one warm-up and cosine over all steps."""
+    """A network that computes its own loss, AdamW, and one learning rate schedule over all steps."""
 
-    def __init__(self, network: PreTrainedModel, train: TrainConfig) -> None:
+    def __init__(self, network: PreTrainedModel, model: ModelConfig, train: TrainConfig) -> None:
         """`network`: of transformers' object detection family, with the wanted parameters trainable."""
         super().__init__()
         self.network = network
         self._train = train
+        self._facts = ARCHITECTURES[model.architecture]
+        self._sides = sides(model.image_size, train.multi_scale, self._facts.multiple)
 
     def training_step(self, batch: Batch, batch_idx: int) -> torch.Tensor:
         """The loss of a batch; its parts are logged.
@@ -28,7 +34,7 @@ class Detector(pl.LightningModule):
         Raises:
             UserError: the loss is not finite.
         """
-        out = self.network(pixel_values=normalise(batch.pixels), labels=batch.labels)
+        out = self.network(pixel_values=self._scaled(normalise(batch.pixels)), labels=batch.labels)
         loss: torch.Tensor = out.loss
         parts = {name: value.detach() for name, value in out.loss_dict.items() if name.startswith("loss_")}
         # Auxiliary layers repeat each part with a suffix: a curve a part is what one looks at.
@@ -41,19 +47,19 @@ class Detector(pl.LightningModule):
         self.log_dict({f"train_{name}": value for name, value in parts.items()})
         return loss
 
+    def _scaled(self, pixels: torch.Tensor) -> torch.Tensor:
+        """[B, 3, S, S] -> another side, drawn anew every step; boxes are relative and stay."""
+        side = draw_side(self._sides, self._train.seed, self.global_step)
+        if side == pixels.shape[-1]:
+            return pixels
+        return interpolate(pixels, size=(side, side), mode="bilinear", antialias=True)
+
     def configure_optimizers(self) -> Any:
         """AdamW and a learning rate that changes every step."""
-        wanted = [parameter for parameter in self.network.parameters() if parameter.requires_grad]
-        optimizer = torch.optim.AdamW(wanted, lr=self._train.lr, weight_decay=self._train.weight_decay)
+        groups = parameter_groups(self.network, self._train, self._facts.backbone)
+        optimizer = torch.optim.AdamW(groups, lr=self._train.lr, weight_decay=self._train.weight_decay)
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: lr_factor(step, self._train))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
-
-
-def lr_factor(step: int, train: TrainConfig) -> float:
-    """Share of `lr` at a step: linear warm-up times a cosine from 1 to `min_lr_ratio`."""
-    warm = min(1.0, (step + 1) / max(train.warmup_steps, 1))
-    cosine = 0.5 * (1 + math.cos(math.pi * min(step / train.steps, 1.0)))
-    return warm * (train.min_lr_ratio + (1 - train.min_lr_ratio) * cosine)
 
 
 def _not_finite(parts: dict[str, torch.Tensor], batch: Batch, step: int) -> UserError:

@@ -13,17 +13,23 @@ from training.architectures import ARCHITECTURES
 from training.classes import Category
 
 
-def export(network: PreTrainedModel, folder: Path, model: ModelConfig, categories: Sequence[Category]) -> None:
-    """Write `config.json`, `model.safetensors` and `lakesight.json`, which is all `training/pyfunc.py` needs."""
+def export(
+    network: PreTrainedModel, folder: Path, model: ModelConfig, categories: Sequence[Category], *, weights: str = "raw"
+) -> None:
+    """Write `config.json`, `model.safetensors` and `lakesight.json`, which is all `training/pyfunc.py` needs.
+
+    `weights`: `raw`, or `average` (of `train.ema_decay`): a note of which they are.
+    """
     # Whoever loads it builds what transformers builds: where that is frozen BatchNorm, no batches are counted.
     with torch.device("meta"):
         again = AutoModelForObjectDetection.from_config(network.config)  # type: ignore[no-untyped-call]  # theirs
-    weights = {name: weight for name, weight in network.state_dict().items() if name in again.state_dict()}
-    network.save_pretrained(folder, state_dict=weights)
+    state = {name: weight for name, weight in network.state_dict().items() if name in again.state_dict()}
+    network.save_pretrained(folder, state_dict=state)
     facts = {
         "image_size": model.image_size,
         "score_threshold": model.score_threshold,
         "max_detections": model.max_detections,
+        "weights": weights,
         "softmax": ARCHITECTURES[model.architecture].softmax,
         "categories": [dataclasses.asdict(category) for category in categories],
     }

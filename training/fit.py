@@ -2,7 +2,7 @@
 
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -13,7 +13,7 @@ from lakesight import cluster, delta, progress
 from lakesight.config import Config
 from lakesight.errors import UserError
 from lakesight.warehouse import Warehouse, new_run_id
-from training import inputs, runs, tracking
+from training import inputs, resume, runs, tracking
 from training.inputs import Inputs
 from training.worker import EXPORTED, Job, train_worker
 
@@ -35,27 +35,48 @@ class TrainReport:
     reused: bool
 
 
-def train(warehouse: Warehouse, config: Config, *, dataset: str, force: bool = False) -> TrainReport:
-    """Train on a data set's split `train`, validate on `val`; a finished run of equal inputs is re-used unless `force`.
+def train(
+    warehouse: Warehouse,
+    config: Config,
+    *,
+    dataset: str,
+    force: bool = False,
+    versions: Mapping[str, int] | None = None,
+) -> TrainReport:
+    """Train on a data set's split `train`, validate on `val`.
+
+    A finished run of equal inputs is re-used, an interrupted one goes on from its last checkpoint; `force` starts anew.
+    `versions`: of the tables; default: the latest.
 
     Raises:
         UserError: nothing to learn from, a configuration that cannot be built, an image that does not decode, a loss
-            that is not finite.
+            that is not finite, a disk that is full; or another process trains just this.
     """
-    versions = delta.versions(warehouse, *inputs.TABLES)
-    config_hash = runs.fingerprint(dataset, versions, config, "model", "train")
+    versions = versions or delta.versions(warehouse, *inputs.TABLES)
+    config_hash = runs.fingerprint(dataset, versions, config, "model", "augment", "train")
     if not force and (done := runs.finished(warehouse, config_hash=config_hash)):
+        _tidy(warehouse, done[-1])
         return _report(done[-1], reused=True)
     material = inputs.read_inputs(warehouse, config, dataset, versions)
-    row = runs.new(new_run_id("train"), material, config, config_hash)
-    try:
-        row |= _fit(warehouse, config, material, row)
-    except Exception as error:
-        runs.record(warehouse, row | {"status": "failed", "error": str(error), "ended_at": datetime.now(UTC)})
-        raise
-    row |= {"status": "finished", "ended_at": datetime.now(UTC)}
-    runs.record(warehouse, row)
+    with resume.only_here(warehouse, config_hash):
+        client = tracking.connect(warehouse)
+        row = runs.new(new_run_id("train"), material, config, config_hash)
+        row |= resume.begin(warehouse, client, config_hash, row["run_id"], force=force)
+        try:
+            row = _fit(warehouse, client, config, material, row)
+        except Exception as error:
+            runs.record(warehouse, row | {"status": "failed", "error": str(error), "ended_at": datetime.now(UTC)})
+            resume.after_failure(warehouse, row["run_id"], error)
+            raise
+        _tidy(warehouse, row)
     return _report(row, reused=False)
+
+
+def _tidy(warehouse: Warehouse, row: runs.Row) -> None:
+    """What is left to do once the row of a finished run is there."""
+    if resume.folder(warehouse, row["run_id"]).exists():
+        tracking.connect(warehouse).set_terminated(row["mlflow_run_id"], "FINISHED")
+        resume.forget(warehouse, row["run_id"])
 
 
 def _report(row: runs.Row, *, reused: bool) -> TrainReport:
@@ -63,16 +84,19 @@ def _report(row: runs.Row, *, reused: bool) -> TrainReport:
     return TrainReport(**{name: row[name] for name in names}, reused=reused)
 
 
-def _fit(warehouse: Warehouse, config: Config, material: Inputs, row: runs.Row) -> runs.Row:
-    """The run itself, in an MLflow run that ends as it ends; the columns of `training_runs` that it fills."""
-    client = tracking.connect(warehouse)
-    with tracking.run(client, row["run_id"], material, config) as mlflow_run_id:
+def _fit(warehouse: Warehouse, client: "MlflowClient", config: Config, material: Inputs, row: runs.Row) -> runs.Row:
+    """The run itself, in an MLflow run; its row, which is in `training_runs` then."""
+    with tracking.run(
+        client, row["run_id"], material, config, config_hash=row["config_hash"], mlflow_run_id=row["mlflow_run_id"]
+    ) as mlflow_run_id:
         row["mlflow_run_id"] = mlflow_run_id
         label = f"train {config.model.name}, {config.train.steps:,} steps"
         with progress.step(label, config.train.steps) as advance, _watch(client, mlflow_run_id, advance):
             metrics, folder = _ray_train(warehouse, config, material, row)
-        model_uri = tracking.log_model(mlflow_run_id, folder, config.model)
-    return {"metrics": metrics, "model_uri": model_uri}
+        row |= {"metrics": metrics, "model_uri": tracking.log_model(mlflow_run_id, folder, config.model)}
+        row |= {"status": "finished", "ended_at": datetime.now(UTC)}
+        runs.record(warehouse, row)
+    return row
 
 
 def _ray_train(warehouse: Warehouse, config: Config, material: Inputs, row: runs.Row) -> tuple[dict[str, float], Path]:
@@ -81,32 +105,30 @@ def _ray_train(warehouse: Warehouse, config: Config, material: Inputs, row: runs
     os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.5")
     cluster.connect(config.ray)
     import ray.train
-    from ray.data import ExecutionOptions
     from ray.train.torch import TorchTrainer
 
     settings = config.train
-    job = Job(config, material.categories, tracking.tracking_uri(warehouse), row["mlflow_run_id"])
+    job = Job(config, material, tracking.tracking_uri(warehouse), row["mlflow_run_id"])
     trainer = TorchTrainer(
         train_worker,
         train_loop_config={"job": job},
         scaling_config=ray.train.ScalingConfig(num_workers=settings.num_workers, use_gpu=settings.use_gpu),
         run_config=ray.train.RunConfig(
-            name=row["run_id"],  # of an equal name Ray Train would silently resume
-            storage_path=str(warehouse.state("ray")),
-            checkpoint_config=ray.train.CheckpointConfig(num_to_keep=1, checkpoint_score_attribute="val_AP"),
-        ),
-        datasets={**inputs.ray_datasets(material, config, settings.num_workers)},
-        # Nothing is split by Ray: every rank has a plan of its own, of equal length.
-        dataset_config=ray.train.DataConfig(
-            datasets_to_split=[], execution_options=ExecutionOptions(preserve_order=True)
+            name=row["run_id"],  # a run of this name that was interrupted goes on
+            storage_path=str(resume.folder(warehouse, row["run_id"]).parent),
+            checkpoint_config=ray.train.CheckpointConfig(
+                num_to_keep=settings.keep_checkpoints, checkpoint_score_attribute="val_AP"
+            ),
+            failure_config=ray.train.FailureConfig(max_failures=settings.max_failures),
         ),
     )
     try:
         result = trainer.fit()
     except ray.train.WorkerGroupError as error:
         raise _cause(error) from error
-    assert result.best_checkpoints  # the last step always reports
-    checkpoint, metrics = max(result.best_checkpoints, key=lambda pair: (pair[1]["val_AP"], pair[1]["step"]))
+    validated = [(checkpoint, found) for checkpoint, found in result.best_checkpoints or () if "val_AP" in found]
+    assert validated  # the last step always validates
+    checkpoint, metrics = max(validated, key=lambda pair: (pair[1]["val_AP"], pair[1]["step"]))
     return metrics, Path(checkpoint.path) / EXPORTED
 
 

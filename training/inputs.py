@@ -5,12 +5,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from features.plan import in_order, share, shuffled
+from features.plan import in_order, remaining, share, shuffled
 from features.snapshot import Split, read_splits
 from lakesight.config import Config
 from lakesight.errors import TableError
 from lakesight.warehouse import Warehouse
+from training.balance import repeated, repeats
 from training.classes import Category, read_categories
+from training.labels import read_labels
+from training.preflight import missing_classes
 
 if TYPE_CHECKING:
     import ray.data
@@ -45,6 +48,11 @@ def read_inputs(warehouse: Warehouse, config: Config, dataset: str, versions: Ma
     # transformers and torch: after all that is cheap to refuse.
     from training.architectures import network_config, num_queries
 
+    labels = read_labels(train)
+    if missing := missing_classes(labels, categories):
+        log.warning("no training image has a box of %s: it cannot be learned", ", ".join(missing))
+    if config.train.oversample:
+        train = repeated(train, repeats(labels, config.train.oversample, config.train.seed))
     queries, most = num_queries(network_config(config.model, categories)), max(train.num_boxes)
     if most > queries:
         log.warning("an image has %d boxes, the model %d queries: the loss drops the rest", most, queries)
@@ -63,14 +71,19 @@ def _refuse_empty(dataset: str, name: str, split: Split) -> None:
     )
 
 
-def ray_datasets(inputs: Inputs, config: Config, num_workers: int) -> dict[str, "ray.data.Dataset"]:
-    """`train-<rank>` for every worker, in its planned order and length, and `val`."""
+def train_set(inputs: Inputs, config: Config, rank: int, world: int, step: int) -> "ray.data.Dataset":
+    """What worker `rank` of `world` learns from, in its planned order, from an optimiser step (0-based) to the last."""
     from features.datasource import dataset
 
-    settings = config.train
-    num_rows = settings.steps * settings.batch_size * num_workers
-    train, val = inputs.train, inputs.val
-    order = shuffled(train.rows, version=train.version, seed=settings.seed, num_rows=num_rows)
-    shares = (share(order, rank=rank, world=num_workers, batch_size=settings.batch_size) for rank in range(num_workers))
-    sets = {f"train-{rank}": dataset(train.units, reads) for rank, reads in enumerate(shares)}
-    return sets | {"val": dataset(val.units, in_order(val.rows))}
+    settings, split = config.train, inputs.train
+    rows_a_step = settings.batch_size * settings.accumulate * world
+    order = shuffled(split.rows, version=split.version, seed=settings.seed, num_rows=settings.steps * rows_a_step)
+    rest = remaining(order, step * rows_a_step)
+    return dataset(split.units, share(rest, rank=rank, world=world, batch_size=settings.batch_size))
+
+
+def val_set(inputs: Inputs) -> "ray.data.Dataset":
+    """All validation images, as they lie."""
+    from features.datasource import dataset
+
+    return dataset(inputs.val.units, in_order(inputs.val.rows))

@@ -1,10 +1,9 @@
 """Lightning glue: one training run on one worker; knows batches and a way to report, not who provides them."""
 
 import os
-import tempfile
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import lightning.pytorch as pl
 import torch
@@ -12,33 +11,38 @@ from lightning.pytorch.loggers import MLFlowLogger
 
 from features.collate import Batch, Collate
 from lakesight.config import Config
+from training import checkpoint
 from training.architectures import build_network
+from training.checkpoint import Position, RestoreRandom
 from training.detector import Detector
-from training.export import export
-from training.validate import validate
-from training.worker import EXPORTED, Job
+from training.ema import Average
+from training.inputs import train_set, val_set
+from training.milestones import Batches, Milestones, Report
+from training.worker import Job
+
+if TYPE_CHECKING:
+    import ray.data
 
 LOG_EVERY = 10
 """Steps between points of a curve; fewer in a run so short that a curve would have less than ten."""
-
-Report = Callable[[dict[str, float], Path | None], None]
-"""Takes the metrics of a validation, and the folder of the exported network (rank 0 only)."""
-Batches = Callable[[], Iterable[Batch]]
+PRECISION = {"float32": "32-true", "bfloat16": "bf16-mixed"}
 
 
-def train_batches(shard: Any, config: Config) -> Iterable[Batch]:
-    """Exactly `train.steps` batches of a Ray Data iterator that was planned so."""
+def train_batches(job: Job, rank: int, world: int, step: int) -> Iterable[Batch]:
+    """What worker `rank` of `world` learns from, from an optimiser step on."""
+    config = job.config
     collate = Collate(config.model.image_size, augment=config.augment, seed=config.train.seed)
-    return _batches(shard, config, collate)
+    return _batches(train_set(job.inputs, config, rank, world, step), config, collate)
 
 
-def val_batches(shard: Any, config: Config) -> Iterable[Batch]:
+def val_batches(job: Job) -> Iterable[Batch]:
     """All validation images, as they are."""
-    return _batches(shard, config, Collate(config.model.image_size))
+    return _batches(val_set(job.inputs), job.config, Collate(job.config.model.image_size))
 
 
-def _batches(shard: Any, config: Config, collate: Collate) -> Iterable[Batch]:
-    batches: Iterable[Batch] = shard.iter_torch_batches(
+def _batches(data: "ray.data.Dataset", config: Config, collate: Collate) -> Iterable[Batch]:
+    data.context.execution_options.preserve_order = True  # Ray gives what is ready first, otherwise
+    batches: Iterable[Batch] = data.iterator().iter_torch_batches(
         batch_size=config.train.batch_size, collate_fn=collate, prefetch_batches=2
     )
     return batches
@@ -47,24 +51,45 @@ def _batches(shard: Any, config: Config, collate: Collate) -> Iterable[Batch]:
 def run(
     job: Job,
     *,
-    train: Batches,
+    train: Callable[[int], Iterable[Batch]],
     val: Batches,
     report: Report,
     seed: int,
+    resume: Path | None = None,
     strategy: Any = "auto",
     plugins: list[Any] | None = None,
 ) -> None:
-    """Train one network for `train.steps` steps; validates, exports and reports every `val_every` and at the end.
+    """Train one network for `train.steps` steps; validates, saves and reports at milestones and at the end.
 
-    `seed`: of this worker's own noise (denoising queries); the weights come from `train.seed` on every worker.
+    `train`: the batches from a step (0-based) on. `seed`: of this worker's own noise (denoising queries); the weights
+    come from `train.seed` on every worker. `resume`: a checkpoint's folder.
     """
     settings = job.config.train
+    position = checkpoint.position(resume) if resume else Position()
+    if position.ended:
+        return
     torch.set_num_threads(settings.threads or max((os.cpu_count() or 1) // settings.num_workers, 1))
     torch.manual_seed(settings.seed)
     network = build_network(job.config.model, settings, job.categories)
     torch.manual_seed(seed)
-    trainer = pl.Trainer(
+    average = Average(network, settings.ema_decay, settings.accumulate) if settings.ema_decay else None
+    callbacks: list[pl.Callback] = [average] if average else []  # it is first: milestones look at it
+    callbacks += [Milestones(job, val, report, average)] + ([RestoreRandom(resume)] if resume else [])
+    trainer = _trainer(job, callbacks, strategy, plugins)
+    trainer.fit(
+        Detector(network, job.config.model, settings),
+        train(position.step),
+        ckpt_path=resume / checkpoint.STATE if resume else None,
+        weights_only=True if resume else None,
+    )
+
+
+def _trainer(job: Job, callbacks: list[pl.Callback], strategy: Any, plugins: list[Any] | None) -> pl.Trainer:
+    settings = job.config.train
+    return pl.Trainer(
         max_steps=settings.steps,
+        accumulate_grad_batches=settings.accumulate,
+        precision=PRECISION[settings.precision],  # type: ignore[arg-type]  # a literal, by way of a dict
         accelerator="gpu" if settings.use_gpu else "cpu",
         devices="auto" if plugins else 1,
         strategy=strategy,
@@ -72,43 +97,9 @@ def run(
         gradient_clip_val=settings.clip_norm,
         logger=MLFlowLogger(run_id=job.mlflow_run_id, tracking_uri=job.tracking_uri),
         log_every_n_steps=max(min(LOG_EVERY, settings.steps // 10), 1),
-        callbacks=[_Validation(job, val, report)],
+        callbacks=callbacks,
         enable_checkpointing=False,
         enable_progress_bar=False,
         enable_model_summary=False,
         use_distributed_sampler=False,
     )
-    trainer.fit(Detector(network, settings), train())
-
-
-class _Validation(pl.Callback):
-    """On rank 0, on all validation images at once: AP of a part of them, or of padded copies, is another number."""
-
-    def __init__(self, job: Job, batches: Batches, report: Report) -> None:
-        self._job = job
-        self._batches = batches
-        self._report = report
-
-    def on_train_batch_end(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
-    ) -> None:
-        """Validate, export and report, where it is time."""
-        settings = self._job.config.train
-        if trainer.global_step % settings.val_every and trainer.global_step != settings.steps:
-            return
-        if not trainer.is_global_zero:
-            self._report({}, None)  # waits for rank 0
-            return
-        assert isinstance(pl_module, Detector)
-        metrics = self._validate(trainer, pl_module)
-        with tempfile.TemporaryDirectory() as folder:
-            export(pl_module.network, Path(folder) / EXPORTED, self._job.config.model, self._job.categories)
-            self._report(metrics, Path(folder))
-
-    def _validate(self, trainer: pl.Trainer, module: Detector) -> dict[str, float]:
-        stats = validate(module.network, self._batches(), self._job.config.model, self._job.categories)
-        # No AP: no box that counts, only crowds. The curve then shows what a model cannot be chosen by.
-        found = {"val_AP": stats.ap or 0.0, "val_AP50": stats.ap50 or 0.0}
-        assert trainer.logger is not None
-        trainer.logger.log_metrics(found, trainer.global_step)
-        return found | {"train_loss": float(trainer.callback_metrics["train_loss"]), "step": trainer.global_step}

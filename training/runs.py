@@ -44,10 +44,12 @@ def new(run_id: str, inputs: Inputs, config: Config, config_hash: str) -> Row:
 
 
 def record(warehouse: Warehouse, row: Row) -> None:
-    """Add a run that ended, once."""
+    """Add a run that ended, in the place of what it ended as before it was resumed."""
     row = row | {"table_versions": list(row["table_versions"].items()), "metrics": list(row["metrics"].items())}
     table = pa.Table.from_pylist([row], schema=TRAINING_RUNS.arrow)
-    delta.commit(warehouse, TRAINING_RUNS.name, table, app_id=row["run_id"], txn=1)
+    name, run_id = TRAINING_RUNS.name, row["run_id"]
+    txn = delta.last_txn(warehouse, name, run_id) + 1
+    delta.commit(warehouse, name, table, app_id=run_id, txn=txn, replacing=f"run_id = '{run_id}'" if txn > 1 else None)
 
 
 def finished(warehouse: Warehouse, **equal: str) -> list[Row]:

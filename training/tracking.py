@@ -1,6 +1,8 @@
 """MLflow glue: where runs, curves and models are kept, and what a run records besides its curves."""
 
 import os
+import platform
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from importlib.metadata import version
@@ -13,9 +15,14 @@ from lakesight.warehouse import Warehouse
 from training.inputs import Inputs
 
 if TYPE_CHECKING:
+    import numpy as np
     from mlflow import MlflowClient
+    from numpy.typing import NDArray
 
 EXPERIMENT = "lakesight"
+_RUN_ID = "lakesight.run_id"
+_CONFIG_HASH = "lakesight.config_hash"
+WITH = "lakesight.with."
 QUIET = {
     "MLFLOW_CONFIGURE_LOGGING": "false",  # it would write to stderr past our log file
     "MLFLOW_DISABLE_TELEMETRY": "true",
@@ -60,23 +67,63 @@ def _point_to(uri: str) -> None:
 
 @contextmanager
 def run(
-    client: "MlflowClient", run_id: str, inputs: Inputs, config: Config, tags: Mapping[str, str] | None = None
+    client: "MlflowClient", run_id: str, inputs: Inputs, config: Config, *, config_hash: str, mlflow_run_id: str | None
 ) -> Iterator[str]:
-    """An MLflow run with parameters, tags and the data set's version; it ends FINISHED or FAILED as the block does."""
-    versions = {f"lakesight.{table}_version": str(number) for table, number in inputs.versions.items()}
-    labels = {"lakesight.run_id": run_id, "lakesight.dataset": inputs.dataset, **versions, **(tags or {})}
-    experiment = client.get_experiment_by_name(EXPERIMENT)
-    assert experiment is not None  # `connect` makes it
-    started = client.create_run(experiment.experiment_id, run_name=run_id, tags=labels).info.run_id
+    """An MLflow run with parameters, tags and the data set's version; it ends as the block does.
+
+    `mlflow_run_id`: of an interrupted run that goes on. An interruption leaves KILLED (or, where nobody could say so,
+    RUNNING), an error FAILED.
+    """
+    started = mlflow_run_id or _start(client, run_id, inputs, config, config_hash)
+    client.update_run(started, "RUNNING")
     try:
-        _log_inputs(client, started, inputs)
-        for key, value in _flat(configuration.to_dict(config), ""):
-            client.log_param(started, key, value)
         yield started
-    except BaseException:
+    except Exception:
         client.set_terminated(started, "FAILED")
         raise
+    except BaseException:
+        client.set_terminated(started, "KILLED")
+        raise
     client.set_terminated(started, "FINISHED")
+
+
+def _start(client: "MlflowClient", run_id: str, inputs: Inputs, config: Config, config_hash: str) -> str:
+    versions = {f"lakesight.{table}_version": str(number) for table, number in inputs.versions.items()}
+    names = {_RUN_ID: run_id, _CONFIG_HASH: config_hash, "lakesight.dataset": inputs.dataset}
+    experiment = client.get_experiment_by_name(EXPERIMENT)
+    assert experiment is not None  # `connect` makes it
+    tags = names | versions | surroundings()
+    started = str(client.create_run(experiment.experiment_id, run_name=run_id, tags=tags).info.run_id)
+    _log_inputs(client, started, inputs)
+    for key, value in _flat(configuration.to_dict(config), ""):
+        client.log_param(started, key, value)
+    return started
+
+
+def surroundings() -> dict[str, str]:
+    """Tags of what may change a run's numbers and is in no configuration: packages, processor."""
+    packages = {f"{WITH}{name}": version(name) for name in ("lightning", "numpy", "torch", "transformers")}
+    return packages | {f"{WITH}machine": platform.machine(), f"{WITH}cores": str(os.cpu_count())}
+
+
+def runs_of(client: "MlflowClient", config_hash: str) -> list[tuple[str, str]]:
+    """Our run id and MLflow's of every run with this hash, the latest first."""
+    experiment = client.get_experiment_by_name(EXPERIMENT)
+    assert experiment is not None  # `connect` makes it
+    found = client.search_runs([experiment.experiment_id], f"tags.`{_CONFIG_HASH}` = '{config_hash}'")
+    return [(run.data.tags[_RUN_ID], str(run.info.run_id)) for run in found]
+
+
+def log_picture(uri: str, mlflow_run_id: str, picture: "NDArray[np.uint8]", path: str) -> None:
+    """[H, W, 3] RGB as an artifact `path` of a run."""
+    import mlflow
+
+    mlflow.MlflowClient(uri).log_image(mlflow_run_id, picture, path)
+
+
+def key(name: str) -> str:
+    """A class's name as a part of a metric's, in which MLflow allows no more than these characters."""
+    return re.sub(r"[^\w\-. ]", "_", name)
 
 
 def _log_inputs(client: "MlflowClient", mlflow_run_id: str, inputs: Inputs) -> None:

@@ -1,12 +1,11 @@
 """Ray Tune glue: one trial, in a process of its own. Light on purpose: Ray's driver imports it too, without torch."""
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from lakesight import config as configuration
 from lakesight.config import Config
-from training.inputs import Inputs, ray_datasets
+from training.inputs import Inputs
 from training.worker import Job
 
 
@@ -23,22 +22,16 @@ class Sweep:
 def run_trial(params: dict[str, Any], sweep: Sweep) -> None:
     """Ray Tune's trainable: train with `params` and report every validation."""
     from ray import tune
-    from ray.data import DataContext
 
     from training.loop import run, train_batches, val_batches
 
     config = configuration.replace(sweep.config, params | {"train.num_workers": 1})
-    DataContext.get_current().execution_options.preserve_order = True
-    data = ray_datasets(sweep.inputs, config, num_workers=1)
-
-    def report(metrics: dict[str, float], folder: Path | None) -> None:
-        tune.report(metrics)
-
+    job = Job(config, sweep.inputs, sweep.tracking_uri, _start_child(sweep, params))
     run(
-        Job(config, sweep.inputs.categories, sweep.tracking_uri, _start_child(sweep, params)),
-        train=lambda: train_batches(data["train-0"].iterator(), config),
-        val=lambda: val_batches(data["val"].iterator(), config),
-        report=report,
+        job,
+        train=lambda step: train_batches(job, 0, 1, step),
+        val=lambda: val_batches(job),
+        report=lambda metrics, folder: tune.report(metrics),
         seed=config.train.seed,
     )
 

@@ -23,23 +23,23 @@ def validate(
     image_ids: list[int] = []
     truth: list[dict[str, Any]] = []
     found: list[NDArray[np.float64]] = []
-    was_training = network.training
-    network.train(False)
     for batch in batches:
         image_ids += batch.image_ids
         truth += [a | {"image_id": i} for i, rows in zip(batch.image_ids, batch.annotations, strict=True) for a in rows]
-        found += _detect(network, batch, model, categories)
-    network.train(was_training)
+        found += detect(network, batch, model, categories)
     classes = [{"id": category.category_id, "name": category.name} for category in categories]
     return box_stats(image_ids, classes, _columns(truth), np.concatenate(found))
 
 
 @torch.inference_mode()
-def _detect(
+def detect(
     network: PreTrainedModel, batch: Batch, model: ModelConfig, categories: Sequence[Category]
 ) -> list[NDArray[np.float64]]:
     """Of each image: [N, 7] of image_id, x, y, width, height (pixels of the stored image), score, category_id."""
+    was_training = network.training
+    network.train(False)
     out = network(pixel_values=normalise(batch.pixels.to(network.device)))
+    network.train(was_training)
     scores, labels, boxes = (
         tensor.cpu().numpy()
         for tensor in detections(

@@ -23,6 +23,34 @@ def build(
 
 
 @app.command()
+def doctor(
+    root: Root = DEFAULT_ROOT, dataset: Dataset = None, config: ConfigFile = None, override: Override = None
+) -> None:
+    """Why is my AP 0? Looks at a data set as `train` would, and tries one batch; exit code 1 if something is bad."""
+    from training.doctor import diagnose as run
+
+    settings = start(root, config, override)
+    warehouse = open_warehouse(root)
+    findings = run(warehouse, settings, dataset=dataset_name(warehouse, dataset))
+    show.diagnosed(findings)
+    raise typer.Exit(any(finding.verdict == "bad" for finding in findings))
+
+
+@app.command()
+def reproduce(
+    run_id: Annotated[str, typer.Argument(help="A finished training run.")],
+    root: Root = DEFAULT_ROOT,
+) -> None:
+    """Train a run again from what it recorded and compare every number; exit code 1 if one differs."""
+    from training.reproduce import reproduce as run
+
+    settings = start(root, None, None)
+    report = run(open_warehouse(root), run_id, settings.ray)
+    show.reproduced(report)
+    raise typer.Exit(not report.equal)
+
+
+@app.command()
 def train(
     root: Root = DEFAULT_ROOT,
     dataset: Dataset = None,

@@ -8,9 +8,10 @@ import torch
 
 from lakesight import config as configuration
 from lakesight.errors import ConfigError
-from training.architectures import build_network, load_weights, network_config, num_queries
+from training.architectures import build_network, network_config, num_queries
 from training.classes import Category
 from training.export import export
+from training.weights import load_weights
 
 CONFIGS = sorted((Path(__file__).parents[2] / "configs").glob("*.yaml"))
 CLASSES = [Category(0, 10, "circle"), Category(1, 20, "square"), Category(2, 30, "triangle")]
@@ -58,7 +59,7 @@ def test_from_scratch_everything_learns(name):
 
 def test_a_backbone_can_be_frozen():
     settings = load("detr")
-    network = build_network(settings.model, replace(settings.train, freeze_backbone=True), CLASSES)
+    network = build_network(settings.model, replace(settings.train, freeze_backbone="all"), CLASSES)
     frozen = {name for name, parameter in network.named_parameters() if not parameter.requires_grad}
     assert frozen
     assert all("backbone" in name for name in frozen)
@@ -84,4 +85,4 @@ def test_weights_that_are_not_there_or_do_not_fit_are_refused(tmp_path):
     settings = load("demo")
     network = build_network(settings.model, settings.train, CLASSES)
     with pytest.raises(ConfigError, match="no weights"):
-        load_weights(network, tmp_path)
+        load_weights(network, str(tmp_path))

@@ -2,17 +2,19 @@
 
 import json
 import sys
+from pathlib import Path
 
 import mlflow
 import pyarrow as pa
 import pytest
 
 from lakesight import delta
-from lakesight.config import replace
+from lakesight.config import RayConfig, replace
 from lakesight.errors import ConfigError, TableError, UserError
 from lakesight.tables import TRAINING_RUNS
-from training import tracking
+from training import inputs, tracking
 from training.fit import train
+from training.reproduce import reproduce
 
 
 @pytest.fixture
@@ -97,6 +99,34 @@ def test_a_run_that_fails_says_why_and_is_recorded(shapes_warehouse, quick_confi
     assert row["status"] == "failed"
     assert "image_id=999" in row["error"]
     assert tracking.connect(warehouse).get_run(row["mlflow_run_id"]).info.status == "FAILED"
+
+
+@pytest.mark.slow
+def test_a_table_that_is_vacuumed_under_a_run_is_named(shapes_warehouse, quick_config, ray_cluster, monkeypatch):
+    warehouse = shapes_warehouse()
+    look = inputs.read_inputs
+
+    def look_and_lose(*args):
+        found = look(*args)
+        Path(found.val.units[0].path).unlink()
+        return found
+
+    monkeypatch.setattr(inputs, "read_inputs", look_and_lose)
+    with pytest.raises(TableError, match="a file of the table is gone"):
+        train(warehouse, quick_config, dataset="shapes")
+    (row,) = delta.read(warehouse, "training_runs").to_pylist()
+    assert row["status"] == "failed"
+    assert "VACUUM has removed" in row["error"]
+    assert not [path for path in warehouse.state("ray").iterdir() if path.is_dir()]
+
+
+@pytest.mark.slow
+def test_a_run_is_reproduced_from_its_row(trained):
+    report = reproduce(trained.warehouse, trained.report.run_id, RayConfig())
+    assert report.equal
+    assert {"val_AP", "train_loss"} <= set(report.metrics)
+    assert report.surroundings == []
+    assert report.again != trained.report.run_id
 
 
 @pytest.mark.slow

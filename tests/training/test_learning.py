@@ -14,7 +14,7 @@ from lakesight import shapes
 from lakesight.errors import FormatError, UserError
 from training.architectures import build_network
 from training.classes import Category
-from training.detector import Detector, lr_factor
+from training.detector import Detector
 from training.export import export
 from training.pyfunc import normalise
 from training.validate import validate
@@ -105,18 +105,10 @@ def test_a_loss_that_is_not_finite_names_the_images():
     with torch.no_grad():
         network.model.enc_score_head.bias.fill_(float("nan"))
     with pytest.raises(UserError, match=r"(?s)not finite at step 0.*image_ids \[0, 1\]"):
-        Detector(network, settings.train).training_step(batch, 0)
+        Detector(network, settings.model, settings.train).training_step(batch, 0)
 
 
 def test_an_image_that_does_not_decode_is_named():
     (row,) = rows(1)
     with pytest.raises(FormatError, match="image_id=0"):
         Collate(96)(pa.Table.from_pylist([row | {"content": row["content"][:300]}]))
-
-
-def test_the_learning_rate_warms_up_and_ends_low():
-    train = configuration.TrainConfig(steps=100, warmup_steps=10, min_lr_ratio=0.02)
-    factors = [lr_factor(step, train) for step in range(101)]
-    assert factors[0] == pytest.approx(0.1)
-    assert max(factors) == pytest.approx(factors[9], rel=0.05)
-    assert factors[100] == pytest.approx(0.02)

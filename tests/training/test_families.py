@@ -1,0 +1,176 @@
+"""Every architecture of the table, tiny: builds offline, learns four images, is the same after it was saved."""
+
+import io
+
+import numpy as np
+import pyarrow as pa
+import pytest
+import torch
+from transformers import AutoModelForObjectDetection
+
+from features.collate import Collate
+from lakesight import shapes
+from lakesight.boxes import xywh_to_cxcywh
+from lakesight.config import ModelConfig, TrainConfig
+from training.architectures import ARCHITECTURES, build_network, network_config, num_queries
+from training.classes import Category
+from training.detector import Detector
+from training.export import export
+from training.groups import trainable_counts
+from training.pyfunc import normalise, to_xywh
+
+CLASSES = [Category(i, 10 * (i + 1), name) for i, name in enumerate(shapes.CATEGORIES)]
+RESNET = {
+    "model_type": "resnet", "embedding_size": 16, "hidden_sizes": [16, 16, 32, 32], "depths": [1, 1, 1, 1],
+    "layer_type": "basic", "out_features": ["stage4"],
+}  # fmt: skip
+PYRAMID = RESNET | {"out_features": ["stage2", "stage3", "stage4"]}
+COUNTS = {
+    "encoder_attention_heads": 2, "decoder_attention_heads": 2, "encoder_ffn_dim": 32, "decoder_ffn_dim": 32,
+    "decoder_layers": 2, "num_queries": 12,
+}  # fmt: skip
+DETR = COUNTS | {"encoder_layers": 1, "d_model": 32, "backbone_config": RESNET}
+RT_DETR = COUNTS | {
+    "backbone_config": PYRAMID | {"model_type": "rt_detr_resnet"}, "d_model": 32, "encoder_hidden_dim": 32,
+    "encoder_in_channels": [16, 32, 32], "decoder_in_channels": [32, 32, 32], "num_denoising": 4,
+    "freeze_backbone_batch_norms": False,
+}  # fmt: skip
+D_FINE = RT_DETR | {"decoder_n_points": [2, 2, 2], "depth_mult": 0.34, "hidden_expansion": 0.5}
+VIT = {
+    "model_type": "lw_detr_vit", "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "image_size": 64,
+    "pretrain_image_size": 64, "window_block_indices": [0], "out_indices": [1, 2], "num_windows": 4,
+}  # fmt: skip
+LW_DETR = {
+    "d_model": 32, "decoder_layers": 2, "num_queries": 12, "decoder_ffn_dim": 32, "decoder_self_attention_heads": 2,
+    "decoder_cross_attention_heads": 2, "group_detr": 2, "projector_scale_factors": [1.0], "backbone_config": VIT,
+}  # fmt: skip
+YOLOS = {
+    "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64, "image_size": [64, 64],
+    "num_detection_tokens": 12, "use_mid_position_embeddings": False,
+}  # fmt: skip
+TINY = {
+    "d_fine": D_FINE, "deimv2": D_FINE, "rt_detr": RT_DETR, "rt_detr_v2": RT_DETR, "detr": DETR,
+    "table-transformer": DETR, "conditional_detr": DETR, "yolos": YOLOS, "lw_detr": LW_DETR,
+    "deformable_detr": DETR | {"backbone_config": PYRAMID, "num_feature_levels": 3},
+    "dab-detr": {key: value for key, value in DETR.items() if key != "d_model"} | {"hidden_size": 32},
+}  # fmt: skip
+SIDE = 64
+
+
+def test_every_architecture_of_the_table_is_tested():
+    assert TINY.keys() == ARCHITECTURES.keys()
+
+
+@pytest.fixture(scope="module", params=sorted(TINY))
+def learned(request):
+    """Model configuration, trained network, losses, the batch."""
+    model = ModelConfig(architecture=request.param, image_size=SIDE, config=TINY[request.param])
+    train = TrainConfig(lr=2e-3, weight_decay=0, warmup_steps=0)
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    network = build_network(model, train, CLASSES)
+    batch = Collate(SIDE)(pa.Table.from_pylist([row(i) for i in range(4)]))
+    (optimizer,) = [Detector(network, model, train).configure_optimizers()["optimizer"]]
+    losses = []
+    for _ in range(30):
+        optimizer.zero_grad()
+        loss = network(pixel_values=normalise(batch.pixels), labels=batch.labels).loss
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
+        optimizer.step()
+        losses.append(loss.item())
+    return model, network, losses, batch
+
+
+def row(i):
+    image, drawn = shapes.draw(np.random.default_rng([7, i]), SIDE)
+    buffer = io.BytesIO()
+    image.save(buffer, "PNG")
+    annotations = [
+        {"label": s.label, "bbox": [s.box[0], s.box[1], s.box[2] - s.box[0], s.box[3] - s.box[1]], "iscrowd": 0}
+        for s in drawn
+    ]
+    return {
+        "image_id": i,
+        "content": buffer.getvalue(),
+        "width": SIDE,
+        "height": SIDE,
+        "epoch": 0,
+        "annotations": annotations,
+    }
+
+
+def test_the_loss_falls(learned):
+    _, _, losses, _ = learned
+    assert np.mean(losses[-5:]) < 0.9 * np.mean(losses[:5])
+
+
+def test_all_of_it_learns_unless_the_backbone_is_frozen(learned):
+    model, network, _, _ = learned
+    backbone = ARCHITECTURES[model.architecture].backbone
+    for learns, every in trainable_counts(network, backbone).values():
+        assert learns == every > 0
+    frozen = build_network(model, TrainConfig(freeze_backbone="all"), CLASSES)
+    counts = trainable_counts(frozen, backbone)
+    assert counts["backbone"][0] == 0 < counts["head"][0]
+    stem = build_network(model, TrainConfig(freeze_backbone="stem"), CLASSES)
+    assert 0 < trainable_counts(stem, backbone)["backbone"][0] < counts["backbone"][1]
+
+
+def test_a_saved_network_is_the_same_network(learned, tmp_path):
+    model, network, _, batch = learned
+    export(network, tmp_path, model, CLASSES)
+    again = AutoModelForObjectDetection.from_pretrained(tmp_path, local_files_only=True).eval()
+    ours, theirs = scored(network, batch), scored(again, batch)
+    assert torch.allclose(ours.logits, theirs.logits, atol=1e-5)
+    assert torch.allclose(ours.pred_boxes, theirs.pred_boxes, atol=1e-5)
+    facts = ARCHITECTURES[model.architecture]
+    assert ours.logits.shape == (4, 12, len(CLASSES) + facts.softmax)
+    assert num_queries(network.config) == 12
+
+
+def scored(network, batch):
+    was_training = network.training
+    network.eval()
+    with torch.inference_mode():
+        out = network(pixel_values=normalise(batch.pixels))
+    network.train(was_training)
+    return out
+
+
+def test_batches_without_a_box_do_what_the_table_says(learned):
+    model, network, losses, batch = learned
+    facts = ARCHITECTURES[model.architecture]
+    nothing = [{"boxes": torch.zeros(0, 4), "class_labels": torch.zeros(0, dtype=torch.int64)}] * 4
+    network.zero_grad(set_to_none=True)
+    loss = network(pixel_values=normalise(batch.pixels), labels=nothing).loss
+    loss.backward()
+    assert (loss.item() > 0.01 * losses[0]) == facts.learns_from_empty
+    assert facts.unused_parameters or all(parameter.grad is not None for parameter in network.parameters())
+
+
+def test_the_side_must_be_the_multiple_of_the_table(learned):
+    model, network, _, _ = learned
+    multiple = ARCHITECTURES[model.architecture].multiple
+    odd = torch.zeros(1, 3, SIDE + 8, SIDE + 8)
+    network.eval()
+    with torch.inference_mode():
+        if multiple == 1:
+            network(pixel_values=odd)
+        else:
+            with pytest.raises(RuntimeError):
+                network(pixel_values=odd)
+    network.train()
+
+
+@pytest.mark.parametrize(
+    "architecture", sorted(name for name, facts in ARCHITECTURES.items() if facts.default_backbone)
+)
+def test_a_backbone_need_not_be_named(architecture):
+    backbone = network_config(ModelConfig(architecture=architecture), CLASSES).backbone_config
+    assert backbone.model_type == "resnet"
+
+
+def test_boxes_come_back_exactly():
+    xywh = np.array([[3.0, 5.0, 20.0, 11.0], [0.0, 0.0, 64.0, 48.0]])
+    np.testing.assert_allclose(to_xywh(xywh_to_cxcywh(xywh, 48, 64), 48, 64), xywh, atol=1e-12)
