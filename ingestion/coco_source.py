@@ -33,7 +33,7 @@ EXTRA = (
 )
 NOT_STATED = {
     "images": {"dataset", "source_uri", "content", "sha256", "pixel_hash", "format", "mode", "exif_orientation",
-               "size_bytes", "split", "shuffle_key", "ingested_at", "run_id"},
+               "num_frames", "size_bytes", "split", "shuffle_key", "ingested_at", "run_id"},
     "annotations": {"dataset", "ingested_at", "run_id"},
     "categories": {"dataset", "label", "ingested_at", "run_id"},
 }  # fmt: skip

@@ -367,7 +367,8 @@ def load_dict(data: dict[str, Any], overrides: Sequence[str] = ()) -> Config:
 
 def to_dict(config: Config) -> dict[str, Any]:
     """The resolved configuration as plain JSON values, as runs record it."""
-    built: dict[str, Any] = msgspec.to_builtins(config)
+    # Not the instance itself: `convert` does not set fields that keep their default, and they would be left out.
+    built: dict[str, Any] = msgspec.to_builtins(dataclasses.asdict(config))
     return built
 
 

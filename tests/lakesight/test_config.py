@@ -66,3 +66,9 @@ def test_shipped_configs_load_and_state_cost_and_result(path):
     assert config.load(path)
     assert "cost" in header.lower()
     assert "result" in header.lower()
+
+
+def test_what_runs_record_has_every_field():
+    stated = config.to_dict(config.load(None, ["train.steps=7"]))
+    assert stated == config.to_dict(config.Config(train=config.TrainConfig(steps=7)))
+    assert stated["augment"]["horizontal_flip"] == 0.5
