@@ -24,7 +24,7 @@ $(STAMP): requirements.lock pyproject.toml setup.py
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --editable .
 	@touch $@
 
-demo: setup ## The whole path on generated data (about 6 minutes; again: 1)
+demo: setup ## The whole path on generated data (3 to 4 minutes; again: 1)
 	@$(BIN)/lakesight demo --root $(ROOT)
 
 test: setup ## All tests; real-image tests run where LAKESIGHT_TEST_DATA names the data
