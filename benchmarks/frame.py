@@ -28,7 +28,7 @@ class Result:
     goal: float
     met: bool
     note: str
-    unit: str = "CPU s"
+    unit: str
 
 
 def side_by_side(
@@ -50,17 +50,24 @@ def side_by_side(
                 seconds[side].append(_cpu_seconds_of(run))
                 advance(2 * turn + place + 1)
     mine, theirs = (statistics.median(seconds[side][1:]) for side in ("ours", "peer"))
-    ratio = theirs / mine
+    return _result(name, what, mine, theirs, peer_name, goal, note, "CPU s")
+
+
+def _result(
+    name: str, what: str, ours: float, peer: float, peer_name: str, goal: float, note: str, unit: str
+) -> Result:
+    ratio = peer / ours
     return Result(
         name=name,
         what=what,
-        ours=mine,
-        peer=theirs,
+        ours=ours,
+        peer=peer,
         peer_name=peer_name,
         ratio=ratio,
         goal=goal,
         met=ratio >= goal,
         note=note,
+        unit=unit,
     )
 
 
@@ -77,19 +84,7 @@ def compare_memory(
     """Run each command once and compare the peaks of memory of its processes together, MB."""
     with step(f"{name}: {what}"):
         mine, theirs = peak_megabytes(ours), peak_megabytes(peer)
-    ratio = theirs / mine
-    return Result(
-        name=name,
-        what=what,
-        ours=mine,
-        peer=theirs,
-        peer_name=peer_name,
-        ratio=ratio,
-        goal=goal,
-        met=ratio >= goal,
-        note=note,
-        unit="MB",
-    )
+    return _result(name, what, mine, theirs, peer_name, goal, note, "MB")
 
 
 def within(name: str, what: str, *, command: Sequence[str], idle: Sequence[str], megabytes: float) -> Result:
@@ -97,19 +92,7 @@ def within(name: str, what: str, *, command: Sequence[str], idle: Sequence[str],
     with step(f"{name}: {what}"):
         libraries = peak_megabytes(idle)
         mine = peak_megabytes(command) - libraries
-    ratio = megabytes / mine
-    return Result(
-        name=name,
-        what=what,
-        ours=mine,
-        peer=megabytes,
-        peer_name="the bound",
-        ratio=ratio,
-        goal=1.0,
-        met=ratio >= 1.0,
-        note=f"beside {libraries:.0f} MB of libraries",
-        unit="MB",
-    )
+    return _result(name, what, mine, megabytes, "the bound", 1.0, f"beside {libraries:.0f} MB of libraries", "MB")
 
 
 def peak_megabytes(command: Sequence[str]) -> float:

@@ -48,7 +48,7 @@ def _ipc(table: pa.Table) -> pa.Buffer:
 
 def _stat(path: str) -> tuple[int, int, int] | None:
     try:
-        seen = os.stat(path)  # noqa: PTH116 - as above
+        seen = os.stat(path)  # noqa: PTH116 - a Path each is half the time
     except (OSError, ValueError):
         return None
     return seen.st_size, seen.st_mtime_ns, seen.st_ctime_ns

@@ -97,7 +97,7 @@ def with_context(spark: "SparkSession", warehouse: Warehouse, versions: Mapping[
     from pyspark.sql.pandas.functions import arrow_udf
 
     # The stub asks for a number that the function itself advises against.
-    udf = arrow_udf(mask_facts, spark_type(FACTS))  # type: ignore[call-overload]
+    udf = arrow_udf(mask_facts, spark_type(FACTS))  # type: ignore[call-overload]  # it takes DDL too
     spark.udf.register("mask_facts", udf)
     for name in SOURCES:
         table = spark.read.format("delta").option("versionAsOf", versions[name]).load(str(warehouse.path(name)))

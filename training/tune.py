@@ -89,7 +89,11 @@ def search_space(config: Config) -> dict[str, Any]:
     for key, sampler in config.tune.space.items():
         section, _, field = key.partition(".")
         if section not in TUNED or field.partition(".")[0] not in known[section]:
-            raise ConfigError(f"{key!r} is nothing to tune", where="tune.space", expected="model.FIELD or train.FIELD")
+            raise ConfigError(
+                f"{key!r} is nothing to tune",
+                where="tune.space",
+                expected=" or ".join(f"{name}.FIELD" for name in TUNED),
+            )
         if len(sampler) != 1 or not sampler.keys() <= set(_SAMPLERS):
             raise _no_range(key, f"{sampler} is no range")
         ((kind, values),) = sampler.items()
