@@ -337,3 +337,21 @@ def test_names_that_lead_nowhere_or_out(ingest, warehouse, tmp_path):
     report = ingest(path.parent, "train")
     assert report.quarantined["image_record_valid"] == 3
     assert delta.count(warehouse, "images") == 0
+
+
+def test_links_are_followed_inside_the_folder_only(ingest, warehouse, tmp_path):
+    path = shapes.write_coco(tmp_path / "s", split="train", num_images=4, seed=1)
+    images = path.parent / "train"
+    (tmp_path / "outside").mkdir()
+    one, two, three, _ = sorted(images.iterdir())
+    one.rename(tmp_path / "outside" / one.name)
+    one.symlink_to(tmp_path / "outside" / one.name)
+    (images / "kept").mkdir()
+    two.rename(images / "kept" / two.name)
+    two.symlink_to(images / "kept" / two.name)
+    three.rename(tmp_path / "outside" / three.name)
+    (images / "away").symlink_to(tmp_path / "outside")
+    edit(path, lambda file: file["images"][2].update(file_name=f"away/{three.name}"))
+    report = ingest(path.parent, "train")
+    assert report.quarantined["image_record_valid"] == 2
+    assert sorted(delta.read(warehouse, "images")["image_id"].to_pylist()) == [2, 4]
