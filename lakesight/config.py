@@ -350,7 +350,10 @@ def load(path: Path | None = None, overrides: Sequence[str] = ()) -> Config:
     try:
         return msgspec.convert(data, Config)
     except msgspec.ValidationError as error:
-        raise ConfigError(f"configuration: {error}", where=where, fix="correct that value") from error
+        expected = _choices(str(error))
+        raise ConfigError(
+            f"configuration: {error}", where=where, expected=expected, fix="correct that value"
+        ) from error
 
 
 def replace(config: Config, values: Mapping[str, Any]) -> Config:
@@ -430,6 +433,14 @@ def _refuse_unknown(data: Any, kind: Any, where: str, prefix: str) -> None:
                 fix=f"did you mean {prefix}{close[0]}?" if close else "remove it",
             )
         _refuse_unknown(value, _plain(hints[key]), where, f"{prefix}{key}.")
+
+
+def _choices(message: str) -> str:
+    """What the field that a validation error names may be, where that is one of a few words."""
+    kind: Any = Config
+    for name in re.findall(r"\$\.([\w.]+)", message)[0].split(".") if "$." in message else []:
+        kind = _plain(typing.get_type_hints(kind).get(name)) if dataclasses.is_dataclass(kind) else None
+    return f"one of {', '.join(typing.get_args(kind))}" if typing.get_origin(kind) is Literal else ""
 
 
 def _plain(kind: Any) -> Any:

@@ -58,11 +58,21 @@ def session(warehouse: Warehouse, config: SparkConfig) -> "SparkSession":
 
     if on_databricks():
         return SparkSession.builder.getOrCreate()
+    _quiet_errors()
     if config.remote:
         return _remote(warehouse, config.remote)
     if active := SparkSession.getActiveSession():
         return active
     return _local(warehouse, config)
+
+
+def _quiet_errors() -> None:
+    """What PySpark logs of each error it raises goes where all records go, and not to the screen beside our message."""
+    from pyspark.logger import PySparkLogger
+
+    logger = PySparkLogger.getLogger("SQLQueryContextLogger")
+    logger.handlers.clear()
+    logger.propagate = True
 
 
 def on_databricks() -> bool:

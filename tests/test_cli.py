@@ -136,7 +136,7 @@ def test_unknown_configuration_key(run, warehouse):
 def test_unknown_table(run, warehouse, spark):
     code, out, err = run("sql", "SELECT * FROM detectionz", "--root", warehouse.root)
     assert (code, out) == (2, "")
-    assert "no table or view is called detectionz" in err
+    assert err.startswith("error: no table or view is called detectionz")
     assert "predictions" in err
 
 

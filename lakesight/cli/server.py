@@ -17,8 +17,8 @@ app = typer.Typer()
 def server(
     root: Root = DEFAULT_ROOT,
     host: Annotated[str, typer.Option(help="Address to listen on; who reaches it may do anything.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(help="Port of JDBC (Thrift).")] = 10000,
-    connect_port: Annotated[int, typer.Option(help="Port of Spark Connect.")] = 15002,
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Port of JDBC (Thrift).")] = 10000,
+    connect_port: Annotated[int, typer.Option(min=1, max=65535, help="Port of Spark Connect.")] = 15002,
     config: ConfigFile = None,
     override: Override = None,
 ) -> None:

@@ -105,7 +105,9 @@ def promote(
 
 
 @app.command("mlflow")
-def mlflow_ui(root: Root = DEFAULT_ROOT, port: Annotated[int, typer.Option(help="On 127.0.0.1.")] = 5000) -> None:
+def mlflow_ui(
+    root: Root = DEFAULT_ROOT, port: Annotated[int, typer.Option(min=1, max=65535, help="On 127.0.0.1.")] = 5000
+) -> None:
     """MLflow's web page over the runs, curves and models of a root."""
     from training.ui import serve
 

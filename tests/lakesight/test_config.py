@@ -72,3 +72,8 @@ def test_what_runs_record_has_every_field():
     stated = config.to_dict(config.load(None, ["train.steps=7"]))
     assert stated == config.to_dict(config.Config(train=config.TrainConfig(steps=7)))
     assert stated["augment"]["horizontal_flip"] == 0.5
+
+
+def test_a_word_that_is_none_of_the_choices_says_which_there_are():
+    with pytest.raises(ConfigError, match=r"one of error, warn, never"):
+        config.load(None, ["check.fail_on=warning"])
