@@ -1,5 +1,6 @@
 """Spark glue: one function that gives a session - local, remote (Connect) or Databricks'."""
 
+import logging
 import os
 import re
 import shutil
@@ -70,9 +71,9 @@ def _quiet_errors() -> None:
     """What PySpark logs of each error it raises goes where all records go, and not to the screen beside our message."""
     from pyspark.logger import PySparkLogger
 
-    logger = PySparkLogger.getLogger("SQLQueryContextLogger")
-    logger.handlers.clear()
-    logger.propagate = True
+    for name in ("SQLQueryContextLogger", "DataFrameQueryContextLogger"):
+        # Not by propagation: PySpark turns that off with every error.
+        PySparkLogger.getLogger(name).handlers[:] = logging.getLogger().handlers or [logging.NullHandler()]
 
 
 def on_databricks() -> bool:
