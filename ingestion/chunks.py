@@ -19,6 +19,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ingestion.formats.coco import parse
+from ingestion.formats.coco_annotations import LISTS, Flavour, flavours, one_flavour
 from ingestion.formats.read_coco import coco_source, unreadable
 from ingestion.formats.windows import members
 from ingestion.load import IngestReport, ingest
@@ -32,7 +33,6 @@ from lakesight.warehouse import Warehouse
 
 CHUNK_BYTES = 32 * 2**20
 """Larger files are ingested in parts of this size, unless `--chunk-mb` says otherwise."""
-LISTS = ("images", "annotations", "categories")
 
 
 class _Ids(msgspec.Struct):
@@ -42,12 +42,14 @@ class _Ids(msgspec.Struct):
 
 @dataclass
 class _Rest:
-    """What a file says besides its annotations; images by the JSON of their id."""
+    """What a file says besides its annotations, and what these are."""
 
-    images: dict[bytes, bytes] = field(default_factory=dict)
+    images: dict[bytes, list[bytes]] = field(default_factory=dict)
+    """By the JSON of their id; of an id that comes again the records stay together, to be judged together."""
     categories: list[bytes] = field(default_factory=list)
     others: dict[str, bytes] = field(default_factory=dict)
     lists: set[str] = field(default_factory=set)
+    flavours: Counter[Flavour] = field(default_factory=Counter)
 
 
 def ingest_coco_in_chunks(
@@ -74,12 +76,13 @@ def ingest_coco_in_chunks(
     with _mapped(annotations) as data:
         with progress.step(f"Reading {annotations.name}"):
             rest = _survey(data, str(annotations), chunk_bytes, allow_orphans=config.ingest.allow_orphans)
+            flavour = one_flavour(rest.flavours, str(annotations))
         with progress.step(f"Ingesting {annotations.name}", len(data)) as advance, progress.hidden():
             for number, (part, done) in enumerate(_parts(data, rest, str(annotations), chunk_bytes)):
                 source = coco_source(
                     images,
                     annotations,
-                    parse(part, f"{annotations}#{number}"),
+                    parse(part, f"{annotations}#{number}", flavour),
                     dataset=dataset,
                     split=split,
                     masks=masks,
@@ -122,11 +125,14 @@ def _survey(data: mmap.mmap, where: str, window: int, *, allow_orphans: bool) ->
     for key, text in members(data, LISTS, where, window):
         rest.lists.add(key)
         if key == "images":
-            rest.images |= {_key(image): image for image in _items(text)}
+            for image in _items(text):
+                rest.images.setdefault(_id_of(image), []).append(image)
         elif key == "categories":
             rest.categories += _items(text)
         elif key == "annotations":
-            annotated |= {_key_of(one.image_id) for one in msgspec.json.decode(text, type=list[_Ids])}
+            raws = msgspec.json.decode(text, type=list[msgspec.Raw])
+            rest.flavours += flavours(raws)
+            annotated |= set(_image_ids(text))
         else:
             rest.others[key] = text
         _forget(data)
@@ -148,13 +154,13 @@ def _parts(data: mmap.mmap, rest: _Rest, where: str, window: int) -> Iterator[tu
     for key, text in members(data, LISTS, where, window):
         done += len(text)
         if key == "annotations":
-            named = dict.fromkeys(_key_of(one.image_id) for one in msgspec.json.decode(text, type=list[_Ids]))
-            yield _file(rest, [rest.images[image] for image in named if image in rest.images], text), done
-            left = {image: record for image, record in left.items() if image not in named}
+            named = dict.fromkeys(_image_ids(text))
+            yield _file(rest, [record for image in named for record in rest.images.get(image, [])], text), done
+            left = {image: records for image, records in left.items() if image not in named}
             _give_back()
         _forget(data)
     if left or not done:
-        yield _file(rest, list(left.values()), b"[]"), len(data)
+        yield _file(rest, [record for records in left.values() for record in records], b"[]"), len(data)
 
 
 def _file(rest: _Rest, images: Sequence[bytes], annotations: bytes) -> bytes:
@@ -171,15 +177,34 @@ def _items(text: bytes) -> list[bytes]:
     return [bytes(raw) for raw in msgspec.json.decode(text, type=list[msgspec.Raw])]
 
 
-def _key(record: bytes) -> bytes:
+def _image_ids(annotations: bytes) -> list[bytes]:
+    """The image ids of a list of annotations, as JSON, without those of records whose ids are none: they go along."""
     try:
-        return _key_of(msgspec.json.decode(record, type=_Ids).id)
-    except msgspec.ValidationError:  # no object: it is refused where it is read
-        return record
+        found = msgspec.json.decode(annotations, type=list[_Ids])
+    except msgspec.ValidationError:  # some record is no object
+        found = [one for item in _items(annotations) if (one := _ids(item))]
+    return [_key(one.image_id) for one in found if _is_id(one.image_id) and (_is_id(one.id) or one.id is None)]
 
 
-def _key_of(value: Any) -> bytes:
-    return msgspec.json.encode(int(value) if isinstance(value, float) and value.is_integer() else value)
+def _ids(record: bytes) -> _Ids | None:
+    try:
+        return msgspec.json.decode(record, type=_Ids)
+    except msgspec.ValidationError:
+        return None
+
+
+def _id_of(image: bytes) -> bytes:
+    """The JSON of an image's id, or of the record that has none: it is refused where it is read."""
+    one = _ids(image)
+    return _key(one.id) if one and _is_id(one.id) else image
+
+
+def _is_id(value: Any) -> bool:
+    return not isinstance(value, bool) and (isinstance(value, int) or (isinstance(value, float) and value.is_integer()))
+
+
+def _key(value: float) -> bytes:
+    return msgspec.json.encode(int(value))
 
 
 def _forget(data: mmap.mmap) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 import pyarrow as pa
 
-from ingestion.formats.coco_annotations import LISTS, annotation_records
+from ingestion.formats.coco_annotations import LISTS, Flavour, annotation_records
 from ingestion.formats.json_records import (
     NULL,
     Int32,
@@ -51,8 +51,10 @@ class _Category(msgspec.Struct):
     skeleton: msgspec.Raw = msgspec.Raw(NULL)
 
 
-def parse(data: bytes, where: str) -> Records:
+def parse(data: bytes, where: str, flavour: Flavour | None = None) -> Records:
     """The records of a COCO file; `where` names it in errors.
+
+    `flavour`: of the whole file, where `data` is a part of one: what a part has not is no reason to refuse it.
 
     Raises:
         FormatError: not JSON, not COCO, several flavours at once, or no record of a kind can be read.
@@ -60,19 +62,20 @@ def parse(data: bytes, where: str) -> Records:
     with no_gc():
         file, data = _open(data, where)
         try:
-            flavour, annotations = annotation_records(file.annotations, where)
+            kind, annotations = annotation_records(file.annotations, where, flavour)
         except msgspec.ValidationError as error:
             raise _no_coco(data, f"{error} - at `$.annotations`", where) from error
-        if file.categories is None and flavour != "captions":
+        if file.categories is None and kind != "captions":
             raise _no_coco(data, "Object missing required field `categories`", where)
         found = Records(
             _images(file.images),
             annotations,
             _categories(file.categories or []),
             info=further(data, set(LISTS)),
-            flavour=flavour,
+            flavour=kind,
         )
-    _refuse_hopeless(found, where)
+    if flavour is None:
+        _refuse_hopeless(found, where)
     return found
 
 

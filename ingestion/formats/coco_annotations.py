@@ -88,30 +88,45 @@ class _Keys(msgspec.Struct):
     segments_info: msgspec.Raw = msgspec.Raw()
 
 
-def annotation_records(raw: msgspec.Raw, where: str) -> tuple[Flavour, pa.Table]:
-    """The flavour of `annotations` and their records.
+def annotation_records(raw: msgspec.Raw, where: str, flavour: Flavour | None = None) -> tuple[Flavour, pa.Table]:
+    """The flavour of `annotations` and their records; `flavour`: of the whole file, where these are a part of it.
 
     Raises:
         FormatError: they are of several flavours.
         msgspec.ValidationError: it is no list.
     """
-    try:
-        strict: list[_Box] = msgspec.json.decode(raw, type=list[_StrictBox])
-    except msgspec.DecodeError:  # ValidationError is one
+    strict = _strict_boxes(raw) if flavour in (None, "instances", "labels") else None
+    if strict is None:
         raws = msgspec.json.decode(raw, type=list[msgspec.Raw])
-        flavour = _flavour(raws, where)
+        flavour = flavour or one_flavour(flavours(raws), where)
         return flavour, _READERS[flavour](raws)
-    whole_image = bool(strict) and all(_is_label(box) for box in strict)
-    columns = _box_columns(strict, range(len(strict)), None, whole_image)
-    return "labels" if whole_image else "instances", records(ANNOTATION_RECORDS, columns, [])
+    labels = flavour == "labels" if flavour else bool(strict) and all(_is_label(box) for box in strict)
+    columns = _box_columns(strict, range(len(strict)), None, labels)
+    return "labels" if labels else "instances", records(ANNOTATION_RECORDS, columns, [])
+
+
+def _strict_boxes(raw: msgspec.Raw) -> list[_StrictBox] | None:
+    try:
+        return msgspec.json.decode(raw, type=list[_StrictBox])
+    except msgspec.DecodeError:  # ValidationError is one
+        return None
 
 
 def _is_label(box: _Box) -> bool:
     return box.bbox is None and box.area is None and box.keypoints is None and bytes(box.segmentation) == NULL
 
 
-def _flavour(raws: Sequence[msgspec.Raw], where: str) -> Flavour:
-    found: Counter[Flavour] = Counter(kind for raw in raws if (kind := _flavour_of(raw)))
+def flavours(raws: Sequence[msgspec.Raw]) -> Counter[Flavour]:
+    """How many records look like which flavour."""
+    return Counter(kind for raw in raws if (kind := _flavour_of(raw)))
+
+
+def one_flavour(found: Counter[Flavour], where: str) -> Flavour:
+    """The flavour of a file with such records.
+
+    Raises:
+        FormatError: there are several.
+    """
     if set(found) == {"instances", "labels"}:  # boxes, some of which have lost theirs
         return "instances"
     if len(found) > 1:

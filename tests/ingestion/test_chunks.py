@@ -24,6 +24,8 @@ def broken(tmp_path):
     bare = file["images"][4]["id"]
     file["annotations"] = [a for a in file["annotations"] if a["image_id"] != bare]
     file["annotations"].append(file["annotations"][0] | {"bbox": [1, 1, 5, 5]})
+    file["annotations"] += [7, {"id": "x", "image_id": "y"}, {"no": "ids"}]
+    file["images"].append(file["images"][2] | {"file_name": "again.jpg"})
     file["licenses"] = [{"id": 1, "name": "n"}]
     path.write_text(json.dumps(file))
     return path
@@ -57,11 +59,17 @@ def _orphan(file):
     file["annotations"][-1]["image_id"] = 424242
 
 
+def _mixed(file):
+    file["annotations"].append({"id": 70_000, "image_id": file["images"][0]["id"], "caption": "a square"})
+
+
 def _no_categories(file):
     del file["categories"]
 
 
-@pytest.mark.parametrize(("spoil", "words"), [(_orphan, "424242"), (_no_categories, "categories")])
+@pytest.mark.parametrize(
+    ("spoil", "words"), [(_orphan, "424242"), (_mixed, "mixes flavours"), (_no_categories, "categories")]
+)
 def test_wrong_input_leaves_nothing(broken, tmp_path, spoil, words):
     file = json.loads(broken.read_text())
     spoil(file)
@@ -80,3 +88,13 @@ def test_what_is_no_file_of_coco(broken, tmp_path, content):
     named = {"images": broken.parent / "train", "annotations": broken, "dataset": "d", "split": None}
     with pytest.raises(UserError, match="instances_train"):
         ingest_coco_in_chunks(tmp_path / "never", Config(), **named, chunk_bytes=3000)
+
+
+def test_a_part_may_have_nothing_that_can_be_used(broken, tmp_path, spark):
+    file = json.loads(broken.read_text())
+    bad = [{"id": f"x{i}", "image_id": file["images"][0]["id"], "bbox": [0, 0, 1, 1]} for i in range(60)]
+    file["annotations"] += bad
+    broken.write_text(json.dumps(file))
+    named = {"images": broken.parent / "train", "annotations": broken, "dataset": "d", "split": "train"}
+    report = ingest_coco_in_chunks(tmp_path / "parts", Config(), **named, chunk_bytes=3000)
+    assert report.quarantined["annotation_record_valid"] == 63
