@@ -63,12 +63,22 @@ def _mixed(file):
     file["annotations"].append({"id": 70_000, "image_id": file["images"][0]["id"], "caption": "a square"})
 
 
+def _no_list(file):
+    file["images"] = {"1": "a.jpg"}
+
+
 def _no_categories(file):
     del file["categories"]
 
 
 @pytest.mark.parametrize(
-    ("spoil", "words"), [(_orphan, "424242"), (_mixed, "mixes flavours"), (_no_categories, "categories")]
+    ("spoil", "words"),
+    [
+        (_orphan, "424242"),
+        (_mixed, "mixes flavours"),
+        (_no_list, "`images` is no list"),
+        (_no_categories, "categories"),
+    ],
 )
 def test_wrong_input_leaves_nothing(broken, tmp_path, spoil, words):
     file = json.loads(broken.read_text())
