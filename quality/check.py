@@ -88,10 +88,11 @@ def _plan(warehouse: Warehouse, config: Config, dataset: str | None) -> _Plan:
     active = rules(config.check)
     versions = delta.versions(warehouse, *SOURCES, "quarantine")
     refused = _refused(warehouse, versions["quarantine"])
-    what = json.dumps([fingerprint(active), sorted(versions.items()), dataset])
+    rules_hash = fingerprint(active)
+    what = json.dumps([rules_hash, sorted(versions.items()), dataset])
     return _Plan(
         active=active,
-        rules_hash=fingerprint(active),
+        rules_hash=rules_hash,
         versions=versions,
         datasets=_datasets(warehouse, dataset, versions, {name for name, _, _ in refused}),
         refused=refused,
