@@ -4,7 +4,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -64,14 +63,27 @@ def scored(warehouse):
     return rows.sort_by("image_id").to_pylist()
 
 
-def start(warehouse, delay_s):
-    code = (
-        "import sys; from pathlib import Path; from lakesight import config; "
-        "from lakesight.warehouse import open_warehouse; from serving.predict import predict; "
-        f"print(predict(open_warehouse(Path(sys.argv[1])), config.load(None, {SETTINGS!r}), "
-        "model='brightness/1', dataset='shapes').num_scored)"
-    )
-    command = [sys.executable, "-c", code, str(warehouse.root)]
+PREDICT = f"""
+import os, signal, sys; from pathlib import Path
+from lakesight import config, delta
+from lakesight.warehouse import open_warehouse
+from serving.predict import predict
+{{before}}
+print(predict(open_warehouse(Path(sys.argv[1])), config.load(None, {SETTINGS!r}),
+              model="brightness/1", dataset="shapes").num_scored)
+"""
+KILL_AFTER_A_COMMIT = """
+commit = delta.commit
+def commit_and_die(*args, **kwargs):
+    commit(*args, **kwargs)
+    os.kill(os.getpid(), signal.SIGKILL)
+delta.commit = commit_and_die
+"""
+
+
+def start(warehouse, *, before="", delay_s=0.0):
+    """The call of `predict` in a process of its own, after the lines `before`."""
+    command = [sys.executable, "-c", PREDICT.format(before=before), str(warehouse.root)]
     environment = os.environ | {"BRIGHTNESS_DELAY_S": str(delay_s)}
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
 
@@ -106,16 +118,11 @@ def test_rows_are_as_the_model_said(tables, ray_cluster):
 def test_killed_and_run_again_is_as_undisturbed(tables, make, ray_cluster):
     run(tables)
     killed = make()
-    process = start(killed, delay_s=4.0)  # so slow that a busy machine still kills it in the middle
-    deadline = time.monotonic() + 200
-    while delta.version(killed, "predictions") == 0 and time.monotonic() < deadline:
-        assert process.poll() is None, process.communicate()
-        time.sleep(0.05)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    done = delta.count(killed, "predictions")
-    assert 0 < done < NUM_IMAGES
-    assert run(killed).num_scored == NUM_IMAGES - done
+    process = start(killed, before=KILL_AFTER_A_COMMIT)
+    output = process.communicate(timeout=400)
+    assert process.returncode == -signal.SIGKILL, output
+    assert delta.count(killed, "predictions") == 10
+    assert run(killed).num_scored == NUM_IMAGES - 10
     assert scored(killed) == scored(tables)
 
 
