@@ -16,8 +16,8 @@ from ingestion.formats.coco import parse
 from ingestion.publish import ANNOTATION
 from ingestion.rows import Run, stamped
 from lakesight import delta, spark
-from lakesight.config import SparkConfig
 from lakesight.merge import merge_arrow
+from lakesight.sections import SparkConfig
 from lakesight.warehouse import Warehouse, create_warehouse
 
 if TYPE_CHECKING:

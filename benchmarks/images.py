@@ -19,7 +19,8 @@ from PIL import Image
 from benchmarks.frame import Result, side_by_side
 from ingestion.load import ingest_coco
 from lakesight import delta
-from lakesight.config import Config, SparkConfig
+from lakesight.config import Config
+from lakesight.sections import SparkConfig
 from lakesight.warehouse import Warehouse
 
 SHARE = 0.6

@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 
 from benchmarks.frame import Result, side_by_side
 from lakesight import delta, spark
-from lakesight.config import SparkConfig
+from lakesight.sections import SparkConfig
 from lakesight.sql import query
 from lakesight.warehouse import Warehouse, create_warehouse
 

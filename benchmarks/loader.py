@@ -16,8 +16,8 @@ from features.resize import resize
 from features.snapshot import Split, read_splits
 from features.torch_dataset import PlannedBatches
 from lakesight import cluster, delta
-from lakesight.config import RayConfig
 from lakesight.decode import decode
+from lakesight.sections import RayConfig
 from lakesight.tables import SAMPLES
 from lakesight.warehouse import create_warehouse
 

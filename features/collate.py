@@ -14,9 +14,9 @@ from features.transforms.augment import augmented, generator, mixed
 from features.transforms.example import Example, example, move
 from features.transforms.geometry import stretch
 from features.transforms.masks import rasterise
-from lakesight.config import AugmentConfig
 from lakesight.decode import DecodeError, Pixels, decode
 from lakesight.errors import FormatError
+from lakesight.sections import AugmentConfig
 
 
 @dataclass

@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from features.splits import choose, deal, deal_stratified, group, leaks
-from lakesight.config import BuildConfig
 from lakesight.errors import ConfigError
+from lakesight.sections import BuildConfig
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession

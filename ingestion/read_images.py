@@ -17,7 +17,7 @@ from ingestion.images import Facts, inspect
 from ingestion.parts import SCHEMA, PartWriter
 from ingestion.refusal import Refusal
 from ingestion.tasks import ddl, in_tasks
-from lakesight.config import IngestConfig
+from lakesight.sections import IngestConfig
 from lakesight.tables import DOUBLE, INT, LONG, STRING
 
 if TYPE_CHECKING:

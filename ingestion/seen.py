@@ -16,7 +16,7 @@ from ingestion.read_masks import mask_requests
 from ingestion.rows import Run
 from ingestion.source import Source
 from lakesight import delta
-from lakesight.config import IngestConfig
+from lakesight.sections import IngestConfig
 from lakesight.tables import SOURCES
 from lakesight.warehouse import Warehouse
 from quality.rules import fingerprint as rules_fingerprint

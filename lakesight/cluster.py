@@ -4,9 +4,9 @@ import logging
 import os
 from pathlib import Path
 
-from lakesight.config import RayConfig
 from lakesight.errors import SetupError
 from lakesight.logs import stderr_to
+from lakesight.sections import RayConfig
 
 
 def connect(config: RayConfig) -> None:

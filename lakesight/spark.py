@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from lakesight.config import SparkConfig
 from lakesight.delta import ROWS_PER_GROUP
 from lakesight.errors import SetupError
 from lakesight.logs import stderr_to
+from lakesight.sections import SparkConfig
 from lakesight.warehouse import Warehouse
 
 if TYPE_CHECKING:

@@ -13,8 +13,8 @@ from ingestion.formats.coco import parse
 from ingestion.read_images import DECODED, examine
 from ingestion.records import ANNOTATION_RECORDS, CATEGORY_RECORDS, IMAGE_RECORDS, Records
 from ingestion.source import Source
-from lakesight.config import IngestConfig
 from lakesight.errors import FormatError
+from lakesight.sections import IngestConfig
 from lakesight.tables import BOOL, LONG, STRING
 
 _FURTHER = pa.field("repeated", BOOL)

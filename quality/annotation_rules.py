@@ -1,6 +1,6 @@
 """Rules of `annotations` (pure)."""
 
-from lakesight.config import CheckConfig
+from lakesight.sections import CheckConfig
 from quality.mask_rules import mask_rules
 from quality.rule import Rule, parsed, unique
 

@@ -1,6 +1,6 @@
 """Rules of `images` (pure)."""
 
-from lakesight.config import CheckConfig
+from lakesight.sections import CheckConfig
 from quality.rule import Rule, parsed, unique
 
 SUFFIXES = {

@@ -3,7 +3,7 @@
 A box is of use without them, so that none refuses a record.
 """
 
-from lakesight.config import CheckConfig
+from lakesight.sections import CheckConfig
 from quality.rule import Rule
 
 # A pixel more at each side is rounding, which COCO's areas of small masks show.

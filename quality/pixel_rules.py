@@ -1,6 +1,6 @@
 """Rules of `image_properties`: what the pixels of an image say, and which others look like it (pure)."""
 
-from lakesight.config import CheckConfig
+from lakesight.sections import CheckConfig
 from quality.rule import Rule
 
 

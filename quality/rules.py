@@ -5,7 +5,7 @@ import json
 from collections.abc import Iterable
 from dataclasses import asdict
 
-from lakesight.config import CheckConfig
+from lakesight.sections import CheckConfig
 from lakesight.spark import quote
 from quality.annotation_rules import annotation_rules
 from quality.category_rules import category_rules

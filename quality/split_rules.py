@@ -1,6 +1,6 @@
 """Rules of the splits of a data set: a row is one figure of one split, held against the largest split (pure)."""
 
-from lakesight.config import CheckConfig
+from lakesight.sections import CheckConfig
 from quality.rule import Rule
 
 FIGURES = {"split_classes_alike": "class mix", "split_box_sizes_alike": "box size"}

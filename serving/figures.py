@@ -7,8 +7,8 @@ import numpy as np
 import pyarrow as pa
 
 from lakesight import sql as queries
-from lakesight.config import MonitorConfig
 from lakesight.errors import ConfigError, UserError
+from lakesight.sections import MonitorConfig
 from lakesight.warehouse import Warehouse
 
 if TYPE_CHECKING:

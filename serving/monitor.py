@@ -14,8 +14,9 @@ from typing import Any
 import pyarrow as pa
 
 from lakesight import delta, spark
-from lakesight.config import Config, MonitorConfig
+from lakesight.config import Config
 from lakesight.progress import step
+from lakesight.sections import MonitorConfig
 from lakesight.tables import ALERTS, VISION_DRIFT_METRICS
 from lakesight.warehouse import Warehouse
 from quality.drift import Finding, Pair, judge

@@ -20,9 +20,9 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, cast
 
 from lakesight import delta, sql
-from lakesight.config import SparkConfig
 from lakesight.errors import SetupError
 from lakesight.progress import step
+from lakesight.sections import SparkConfig
 from lakesight.spark import ROOT_KEY, check_java, jvm_conf, quote
 from lakesight.warehouse import Warehouse, create_warehouse
 

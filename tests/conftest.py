@@ -13,7 +13,7 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from lakesight import cluster, config, delta, shapes
+from lakesight import cluster, config, delta, sections, shapes
 from lakesight import spark as spark_session
 from lakesight.tables import TABLES, TIME
 from lakesight.warehouse import Warehouse, create_warehouse
@@ -50,7 +50,7 @@ def warehouse(tmp_path):
 def spark(tmp_path_factory):
     """The one Spark session of the run."""
     made = create_warehouse(tmp_path_factory.mktemp("spark"))
-    settings = config.SparkConfig(master="local[2]", driver_memory="1g")
+    settings = sections.SparkConfig(master="local[2]", driver_memory="1g")
     session = spark_session.session(made, settings)
     yield session
     session.stop()
@@ -117,7 +117,7 @@ def ray_cluster():
     """The one Ray cluster of the run, with 4 logical CPUs."""
     import ray
 
-    cluster.connect(config.RayConfig(num_cpus=4))
+    cluster.connect(sections.RayConfig(num_cpus=4))
     yield
     ray.shutdown()
 

@@ -9,8 +9,8 @@ from typing import Any
 from transformers import AutoModelForObjectDetection, PreTrainedConfig, PreTrainedModel
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
-from lakesight.config import ModelConfig, TrainConfig
 from lakesight.errors import ConfigError
+from lakesight.sections import ModelConfig, TrainConfig
 from training.classes import Category
 from training.groups import set_trainable
 from training.weights import load_weights

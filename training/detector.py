@@ -8,8 +8,8 @@ from torch.nn.functional import interpolate
 from transformers import PreTrainedModel
 
 from features.collate import Batch
-from lakesight.config import ModelConfig, TrainConfig
 from lakesight.errors import UserError
+from lakesight.sections import ModelConfig, TrainConfig
 from training.architectures import ARCHITECTURES
 from training.groups import parameter_groups
 from training.pyfunc import normalise

@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from transformers import AutoModelForObjectDetection, PreTrainedModel
 
-from lakesight.config import ModelConfig
+from lakesight.sections import ModelConfig
 from training.architectures import ARCHITECTURES
 from training.classes import Category
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from torch import nn
 
-from lakesight.config import TrainConfig
+from lakesight.sections import TrainConfig
 
 _STAGE = re.compile(r"\.(?:stages|layers|layer|blocks)\.(\d+)\.")
 _TOP = 10**6

@@ -6,8 +6,9 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from lakesight import config as configuration
-from lakesight.config import Config, RayConfig
+from lakesight.config import Config
 from lakesight.errors import ConfigError
+from lakesight.sections import RayConfig
 from lakesight.warehouse import Warehouse
 from training import fit, runs, tracking
 from training.register import finished_run

@@ -2,7 +2,7 @@
 
 import math
 
-from lakesight.config import TrainConfig
+from lakesight.sections import TrainConfig
 
 _RISE = 0.3
 """Share of the steps in which one-cycle rises (Smith and Topin 2018; torch's default)."""

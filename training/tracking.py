@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lakesight import config as configuration
-from lakesight.config import Config, ModelConfig
+from lakesight.config import Config
+from lakesight.sections import ModelConfig
 from lakesight.warehouse import Warehouse
 from training.inputs import Inputs
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from transformers import PreTrainedModel
 
 from features.collate import Batch
-from lakesight.config import ModelConfig
+from lakesight.sections import ModelConfig
 from quality.coco import Stats, Truth, box_stats
 from training.architectures import ARCHITECTURES
 from training.classes import Category

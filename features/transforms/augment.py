@@ -9,7 +9,7 @@ from features.transforms.colour import jitter
 from features.transforms.example import Example, move
 from features.transforms.geometry import Geometry, stretch, zoom
 from features.transforms.mix import copy_paste, mixup, mosaic
-from lakesight.config import AugmentConfig
+from lakesight.sections import AugmentConfig
 
 Rng = np.random.Generator
 

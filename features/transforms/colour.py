@@ -3,8 +3,8 @@
 import cv2
 import numpy as np
 
-from lakesight.config import AugmentConfig
 from lakesight.decode import Pixels
+from lakesight.sections import AugmentConfig
 
 
 def jitter(pixels: Pixels, rng: np.random.Generator, config: AugmentConfig) -> Pixels:

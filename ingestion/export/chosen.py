@@ -2,9 +2,9 @@
 
 import pyarrow.compute as pc
 
-from lakesight.config import SparkConfig
 from lakesight.errors import UserError
 from lakesight.progress import step
+from lakesight.sections import SparkConfig
 from lakesight.spark import quote, session, table_sql
 from lakesight.sql import query
 from lakesight.warehouse import Warehouse

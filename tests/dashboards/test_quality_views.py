@@ -5,7 +5,7 @@ import pyarrow as pa
 import pytest
 
 from lakesight import delta, sql
-from lakesight.config import CheckConfig
+from lakesight.sections import CheckConfig
 from lakesight.tables import TABLES
 from lakesight.warehouse import create_warehouse
 

@@ -7,8 +7,9 @@ import pytest
 from features.build import build
 from ingestion.load import ingest_coco
 from lakesight import delta, shapes
-from lakesight.config import BuildConfig, Config
+from lakesight.config import Config
 from lakesight.errors import ConfigError, TableError
+from lakesight.sections import BuildConfig
 from lakesight.tables import SAMPLES
 
 

@@ -9,7 +9,7 @@ from features.datasource import dataset
 from features.plan import in_order, share, shuffled
 from features.snapshot import read_splits
 from lakesight import delta
-from lakesight.config import AugmentConfig
+from lakesight.sections import AugmentConfig
 
 
 @pytest.fixture(scope="module")

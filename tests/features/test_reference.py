@@ -9,8 +9,9 @@ from features.reference import GONE
 from features.snapshot import read_splits
 from ingestion.load import ingest_coco
 from lakesight import delta, shapes
-from lakesight.config import Config, IngestConfig
+from lakesight.config import Config
 from lakesight.errors import FormatError
+from lakesight.sections import IngestConfig
 
 REFERENCE = Config(ingest=IngestConfig(content="reference"))
 

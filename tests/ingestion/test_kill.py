@@ -16,7 +16,8 @@ from lakesight.warehouse import Warehouse
 
 INGEST = """
 import sys; from pathlib import Path
-from lakesight.config import Config, SparkConfig
+from lakesight.config import Config
+from lakesight.sections import SparkConfig
 from ingestion.load import ingest_coco
 root, folder = map(Path, sys.argv[1:])
 ingest_coco(root, Config(spark=SparkConfig(driver_memory="1g")), images=folder / "train",
@@ -24,7 +25,8 @@ ingest_coco(root, Config(spark=SparkConfig(driver_memory="1g")), images=folder /
 """
 BUILD = """
 import sys; from pathlib import Path
-from lakesight.config import Config, SparkConfig
+from lakesight.config import Config
+from lakesight.sections import SparkConfig
 from lakesight.warehouse import Warehouse
 from features.build import build
 build(Warehouse(Path(sys.argv[1])), Config(spark=SparkConfig(driver_memory="1g")))

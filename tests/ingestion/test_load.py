@@ -11,8 +11,9 @@ from deltalake import DeltaTable
 from ingestion.export.export import Request, export
 from ingestion.load import ingest_coco
 from lakesight import delta, shapes
-from lakesight.config import Config, IngestConfig
+from lakesight.config import Config
 from lakesight.errors import FormatError
+from lakesight.sections import IngestConfig
 from lakesight.tables import TABLES
 from quality.rules import refusing
 

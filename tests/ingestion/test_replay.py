@@ -8,7 +8,8 @@ from ingestion import replay as replaying
 from ingestion.load import ingest_coco
 from ingestion.replay import replay
 from lakesight import delta, shapes
-from lakesight.config import Config, IngestConfig
+from lakesight.config import Config
+from lakesight.sections import IngestConfig
 
 CONFIG = Config(ingest=IngestConfig(allow_orphans=True))
 TABLES = ("images", "annotations", "categories", "image_properties", "quarantine", "sources")

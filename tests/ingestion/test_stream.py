@@ -290,7 +290,8 @@ def test_a_second_stream_of_a_folder_says_why_it_does_not_start(run, warehouse, 
 
 STREAM = """
 import sys; from pathlib import Path
-from lakesight.config import Config, SparkConfig
+from lakesight.config import Config
+from lakesight.sections import SparkConfig
 from ingestion.stream import stream
 root, folder, dataset = sys.argv[1:]
 stream(Path(root), Config(spark=SparkConfig(driver_memory="1g")), watch=Path(folder), dataset=dataset, split="train",

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from lakesight import config
+from lakesight import config, sections
 from lakesight.errors import ConfigError
 
 CONFIGS = sorted((Path(__file__).parents[2] / "configs").glob("*.yaml"))
@@ -70,7 +70,7 @@ def test_shipped_configs_load_and_state_cost_and_result(path):
 
 def test_what_runs_record_has_every_field():
     stated = config.to_dict(config.load(None, ["train.steps=7"]))
-    assert stated == config.to_dict(config.Config(train=config.TrainConfig(steps=7)))
+    assert stated == config.to_dict(config.Config(train=sections.TrainConfig(steps=7)))
     assert stated["augment"]["horizontal_flip"] == 0.5
 
 

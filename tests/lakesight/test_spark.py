@@ -59,7 +59,7 @@ def test_session_conf_is_put_back(spark):
 
 
 def test_session_is_shared(spark, warehouse):
-    from lakesight.config import SparkConfig
+    from lakesight.sections import SparkConfig
 
     assert sessions.session(warehouse, SparkConfig()) is spark
     assert os.environ["PYSPARK_PYTHON"]

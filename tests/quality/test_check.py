@@ -6,8 +6,9 @@ import pytest
 
 from ingestion.load import ingest_coco
 from lakesight import delta, shapes
-from lakesight.config import CheckConfig, Config
+from lakesight.config import Config
 from lakesight.errors import TableError
+from lakesight.sections import CheckConfig
 from quality import expectations
 from quality.check import check, flags
 from quality.context import CHECKED, SOURCES, with_context

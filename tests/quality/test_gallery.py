@@ -9,8 +9,9 @@ from PIL import Image
 
 from ingestion.load import ingest_coco
 from lakesight import shapes
-from lakesight.config import CheckConfig, Config
+from lakesight.config import Config
 from lakesight.errors import UserError
+from lakesight.sections import CheckConfig
 from quality.check import check
 from quality.gallery import write_gallery
 from quality.gallery_page import Box, Picture, Section, page, thumbnail

@@ -8,7 +8,7 @@ import pytest
 from ingestion.candidates import annotation_candidates, category_candidates
 from ingestion.formats.coco import parse
 from ingestion.judge import judge
-from lakesight.config import CheckConfig
+from lakesight.sections import CheckConfig
 from quality.rules import errors_sql, fingerprint, of_table, refusing, rules
 
 ALL = rules(CheckConfig())

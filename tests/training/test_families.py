@@ -11,7 +11,7 @@ from transformers import AutoModelForObjectDetection
 from features.collate import Collate
 from lakesight import shapes
 from lakesight.boxes import xywh_to_cxcywh
-from lakesight.config import ModelConfig, TrainConfig
+from lakesight.sections import ModelConfig, TrainConfig
 from training.architectures import ARCHITECTURES, build_network, network_config, num_queries
 from training.classes import Category
 from training.detector import Detector

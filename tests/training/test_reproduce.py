@@ -2,7 +2,7 @@
 
 import pytest
 
-from lakesight.config import RayConfig
+from lakesight.sections import RayConfig
 from training.reproduce import reproduce
 
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from lakesight.config import TrainConfig
+from lakesight.sections import TrainConfig
 from training.groups import depth, parameter_groups, set_trainable, trainable_counts
 from training.scales import draw_side, sides
 from training.schedule import lr_factor

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from lakesight import config as configuration
-from lakesight.config import TrainConfig
 from lakesight.errors import ConfigError
+from lakesight.sections import TrainConfig
 from training.reproduce import Reproduction
 
 SOURCES = "\n".join(

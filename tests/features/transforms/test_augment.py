@@ -11,7 +11,7 @@ from features.transforms.example import example
 from features.transforms.masks import rasterise
 from features.transforms.mix import copy_paste, mixup, mosaic
 from lakesight.boxes import xywh_to_cxcywh
-from lakesight.config import AugmentConfig
+from lakesight.sections import AugmentConfig
 
 OFF = {"horizontal_flip": 0.0, "vertical_flip": 0.0}
 CHANGED = {
