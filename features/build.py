@@ -8,12 +8,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-import pyarrow.compute as pc
-
 from features.dealing import deal_splits
-from lakesight import delta, spark
+from lakesight import datasets, delta, spark
 from lakesight.config import Config
-from lakesight.errors import TableError
 from lakesight.merge import merge_dataset
 from lakesight.progress import step
 from lakesight.staging import staging
@@ -46,14 +43,16 @@ def build(warehouse: Warehouse, config: Config, *, dataset: str | None = None) -
     Raises:
         TableError: there is no such data set, or none at all.
     """
-    datasets = _datasets(warehouse, dataset)
+    # Those that are only left in `samples` count, to be emptied.
+    there = datasets.present(warehouse, {"images": None, "samples": None})
+    names = datasets.chosen(warehouse, there, dataset)
     with step("Starting Spark"):
         session = spark.session(warehouse, config.spark)
     run_id = new_run_id("build")
     changes = []
     leaks = 0
     with staging(warehouse, run_id) as folder:
-        for number, name in enumerate(datasets):
+        for number, name in enumerate(names):
             with step(f"Building samples of {name}"):
                 _pin(session, warehouse, name)
                 leaks += deal_splits(session, config.build)
@@ -78,23 +77,6 @@ def build(warehouse: Warehouse, config: Config, *, dataset: str | None = None) -
         removed=sum(change.removed for change in changes),
         leaks=leaks,
     )
-
-
-def _datasets(warehouse: Warehouse, dataset: str | None) -> list[str]:
-    """The data sets to build; those that are only left in `samples` count, to be emptied."""
-    there = {
-        name
-        for table in ("images", "samples")
-        for name in pc.unique(delta.read(warehouse, table, columns=["dataset"])["dataset"]).to_pylist()
-    }
-    if not there or (dataset is not None and dataset not in there):
-        raise TableError(
-            f"there is no data set {dataset!r}" if dataset else "no images have been ingested",
-            where=str(warehouse.root),
-            expected=f"one of {', '.join(sorted(there))}" if there else "at least one data set",
-            fix="check --dataset" if there else "run `lakesight ingest` first",
-        )
-    return sorted(there) if dataset is None else [dataset]
 
 
 def _pin(session: "SparkSession", warehouse: Warehouse, dataset: str) -> None:

@@ -20,9 +20,8 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from lakesight import delta, spark
+from lakesight import datasets, delta, spark
 from lakesight.config import Config
-from lakesight.errors import TableError
 from lakesight.progress import step
 from lakesight.tables import QUALITY_RESULTS
 from lakesight.warehouse import Warehouse
@@ -90,11 +89,13 @@ def _plan(warehouse: Warehouse, config: Config, dataset: str | None) -> _Plan:
     refused = _refused(warehouse, versions["quarantine"])
     rules_hash = fingerprint(active)
     what = json.dumps([rules_hash, sorted(versions.items()), dataset])
+    there = datasets.present(warehouse, {name: versions[name] for name in ("images", "categories")})
+    there |= {name for name, _, _ in refused}
     return _Plan(
         active=active,
         rules_hash=rules_hash,
         versions=versions,
-        datasets=_datasets(warehouse, dataset, versions, {name for name, _, _ in refused}),
+        datasets=datasets.chosen(warehouse, there, dataset),
         refused=refused,
         run_id=f"check-{hashlib.sha256(what.encode()).hexdigest()[:16]}",
         docs=warehouse.state(DOCS),
@@ -113,21 +114,6 @@ def _refused(warehouse: Warehouse, version: int) -> Refused:
         for rule in {error["rule"] for error in row["errors"]}:
             counts[row["dataset"], row["table_name"], rule] += 1
     return dict(counts)
-
-
-def _datasets(warehouse: Warehouse, dataset: str | None, versions: Mapping[str, int], refused: set[str]) -> list[str]:
-    there = set(refused)
-    for table in ("images", "categories"):
-        names = delta.read(warehouse, table, columns=["dataset"], version=versions[table])["dataset"]
-        there |= set(pc.unique(names).to_pylist())
-    if not there or (dataset is not None and dataset not in there):
-        raise TableError(
-            f"there is no data set {dataset!r}" if dataset else "nothing has been ingested",
-            where=str(warehouse.root),
-            expected=f"one of {', '.join(sorted(there))}" if there else "at least one data set",
-            fix="check --dataset" if there else "run `lakesight ingest` first",
-        )
-    return sorted(there) if dataset is None else [dataset]
 
 
 def _evaluate(warehouse: Warehouse, config: Config, plan: _Plan) -> tuple[RuleResult, ...]:

@@ -9,6 +9,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 import pyarrow as pa
@@ -103,18 +104,9 @@ def monitor(
     with step(f"compare {dataset} with {baseline}"):
         session = spark.session(warehouse, config.spark)
         versions = delta.versions(warehouse, *READ)
-        current = read_figures(
-            warehouse, session, config.monitor, model_name=name, model_versions=names, dataset=dataset, split=None
-        )
-        before = read_figures(
-            warehouse,
-            session,
-            config.monitor,
-            model_name=name,
-            model_versions=names,
-            dataset=baseline_dataset,
-            split=baseline_split,
-        )
+        read = partial(read_figures, warehouse, session, config.monitor, model_name=name, model_versions=names)
+        current = read(dataset=dataset, split=None)
+        before = read(dataset=baseline_dataset, split=baseline_split)
         monitored = Monitored(
             current=current,
             baseline=before,

@@ -20,11 +20,11 @@ app = typer.Typer(help="Files -> images, annotations, categories.", no_args_is_h
 def ingest_coco(
     images: Annotated[Path, typer.Option(help="Folder of the images.")],
     annotations: Annotated[Path, typer.Option(help="COCO JSON: instances, keypoints, captions, panoptic.")],
-    dataset: Annotated[str, typer.Option(help="Name the data set goes by in all tables.")],
+    dataset: Dataset,
     split: Annotated[str | None, typer.Option(help="train, val, test, ...")] = None,
     masks: Annotated[Path | None, typer.Option(help="Folder of panoptic PNGs; default: named like the JSON.")] = None,
     chunk_mb: Annotated[int, typer.Option(min=1, help="Larger files are read so many MB at a time.")] = 32,
-    force: Annotated[bool, typer.Option("--force", help="Read every file, even if nothing has changed.")] = False,
+    force: Force = False,
     root: Root = DEFAULT_ROOT,
     config: ConfigFile = None,
     override: Override = None,

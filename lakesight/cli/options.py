@@ -49,12 +49,10 @@ def dataset_name(warehouse: Warehouse, name: str | None) -> str:
     Raises:
         UserError: it does not exist, or none is named and there are several.
     """
-    from lakesight import delta
+    from lakesight import datasets
 
-    there = sorted(set(delta.read(warehouse, "images", columns=["dataset"])["dataset"].to_pylist()))
-    expected = f"one of {', '.join(there)}" if there else "a data set that `lakesight ingest` has written"
-    if name is not None and name not in there:
-        raise UserError(f"there is no data set {name!r}", where=str(warehouse.root), expected=expected)
-    if name is None and len(there) != 1:
+    there = datasets.present(warehouse, {"images": None})
+    if name is None and len(there) > 1:
+        expected = f"one of {', '.join(sorted(there))}"
         raise UserError("which data set?", where=str(warehouse.root), expected=expected, fix="add --dataset NAME")
-    return name or there[0]
+    return datasets.chosen(warehouse, there, name)[0]
