@@ -81,6 +81,19 @@ def detections(
     return scores, labels, boxes.gather(1, query[..., None].expand(-1, -1, 4))
 
 
+def counting(scores: Array, labels: Array, boxes: Array, *, threshold: float, nms_iou: float | None) -> Array:
+    """Which of an image's detections count, as indices [N]: those that score at least `threshold`, in their order.
+
+    With `nms_iou` only those that no better one of their class overlaps by more. `boxes` [K, 4] is cxcywh in [0, 1].
+    """
+    good = np.flatnonzero(scores >= threshold)
+    if nms_iou is None or not len(good):
+        return good
+    corners = to_xywh(boxes[good], 1, 1)
+    best = cv2.dnn.NMSBoxesBatched(corners, scores[good], labels[good], -1.0, nms_iou)  # its own threshold is strict
+    return good[np.sort(best)]
+
+
 def to_xywh(boxes: Array, height: int, width: int) -> Array:
     """[N, 4] cxcywh in [0, 1] -> [N, 4] xywh in pixels of an image of `height` x `width`."""
     scaled = boxes.astype(np.float64) * np.array([width, height, width, height])
@@ -107,7 +120,7 @@ class DetectorModel(PythonModel):
         rows = [dict[str, Any]({name: [] for name in COLUMNS[:-1]}, error=error) for error in errors]
         if good:
             for i, (scores, labels, boxes) in zip(good, self._detect([pixels[i] for i in good]), strict=True):
-                keep = scores >= threshold
+                keep = counting(scores, labels, boxes, threshold=threshold, nms_iou=self._facts["nms_iou"])
                 rows[i].update(self._row(scores[keep], labels[keep], boxes[keep], pixels[i].shape))
         return pd.DataFrame(rows, columns=list(COLUMNS), index=model_input.index)
 
