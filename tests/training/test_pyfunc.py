@@ -30,8 +30,8 @@ A, NEAR_A, ELSEWHERE = [0.5, 0.5, 0.2, 0.2], [0.51, 0.5, 0.2, 0.2], [0.2, 0.2, 0
     ("scores", "labels", "boxes", "nms_iou", "expected"),
     [
         pytest.param([], [], [], 0.7, [], id="nothing"),
-        pytest.param([0.9, 0.2], [0, 0], [A, ELSEWHERE], None, [0], id="threshold"),
-        pytest.param([0.9, 0.8, 0.7], [0, 0, 0], [A, NEAR_A, ELSEWHERE], None, [0, 1, 2], id="without"),
+        pytest.param([0.9, 0.2], [0, 0], [A, ELSEWHERE], 1.0, [0], id="threshold"),
+        pytest.param([0.9, 0.8, 0.7], [0, 0, 0], [A, NEAR_A, ELSEWHERE], 1.0, [0, 1, 2], id="without"),
         pytest.param([0.9, 0.8, 0.7], [0, 0, 0], [A, NEAR_A, ELSEWHERE], 0.7, [0, 2], id="the better one stays"),
         pytest.param([0.9, 0.8, 0.7], [0, 1, 0], [A, NEAR_A, ELSEWHERE], 0.7, [0, 1, 2], id="of another class"),
         pytest.param([0.9, 0.8], [0, 0], [A, NEAR_A], 0.95, [0, 1], id="does not overlap by so much"),
@@ -59,7 +59,7 @@ def test_suppression_is_that_of_the_definition():
         assert counting(scores, labels, boxes, threshold=0.0, nms_iou=0.5).tolist() == kept
 
 
-@pytest.mark.parametrize("nms_iou", [None, 0.02])
+@pytest.mark.parametrize("nms_iou", [1.0, 0.02])
 def test_what_is_served_is_what_was_validated(tmp_path, nms_iou):
     settings = configuration.load(DEMO, ["model.score_threshold=0.0"])
     model = replace(settings.model, nms_iou=nms_iou)
@@ -76,7 +76,7 @@ def test_what_is_served_is_what_was_validated(tmp_path, nms_iou):
     np.testing.assert_allclose(found["boxes"], validated[:, 1:5], rtol=1e-4, atol=1e-4)
     np.testing.assert_allclose(found["scores"], validated[:, 5], rtol=1e-5)
     assert found["category_ids"] == validated[:, 6].tolist()
-    assert (len(validated) == 60) == (nms_iou is None)  # 20 queries, 3 classes
+    assert (len(validated) == 60) == (nms_iou == 1)  # 20 queries, 3 classes
 
 
 def test_pixels_keep_their_channels_last_in_memory():
