@@ -140,11 +140,15 @@ class ModelConfig:
     """Detections below are not written to `predictions`."""
     max_detections: int = 100
     """Detections an image, best first (COCO's 100)."""
+    nms_iou: float = 1.0
+    """Of boxes of one class that overlap by more than this only the best is kept, in validation and in serving; 1: all
+    are. DETRs are meant to do without, but a small one that was trained for minutes still repeats itself: try 0.7."""
 
     def __post_init__(self) -> None:
         """Check ranges."""
         _require(self.image_size > 0, "image_size must be positive")
         _require(0 <= self.score_threshold < 1, "score_threshold must be in [0, 1)")
+        _require(0 < self.nms_iou <= 1, "nms_iou must be in (0, 1]")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

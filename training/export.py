@@ -29,6 +29,7 @@ def export(
         "image_size": model.image_size,
         "score_threshold": model.score_threshold,
         "max_detections": model.max_detections,
+        "nms_iou": model.nms_iou,
         "weights": weights,
         "softmax": ARCHITECTURES[model.architecture].softmax,
         "categories": [dataclasses.asdict(category) for category in categories],

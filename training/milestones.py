@@ -1,6 +1,7 @@
 """Lightning glue: what happens between steps: validation, export, checkpoint, report, early stop."""
 
 import tempfile
+import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict
 from itertools import chain
@@ -82,7 +83,8 @@ class Milestones(pl.Callback):
             raw = validate(module.network, self._batches(), config.model, self._job.categories)
             found |= {"val_AP_raw": raw.ap or 0.0, "val_AP50_raw": raw.ap50 or 0.0}
         assert trainer.logger is not None
-        trainer.logger.log_metrics(found, trainer.global_step)
+        # Of this process, imports and validations included; no result, so it is not reported as one.
+        trainer.logger.log_metrics(found | {"train_cpu_s": time.process_time()}, trainer.global_step)
         return found | {"train_loss": float(trainer.callback_metrics["train_loss"])}
 
     def _export(self, module: Detector, folder: Path) -> None:

@@ -167,7 +167,7 @@ def log_model(mlflow_run_id: str, folder: Path, config: ModelConfig) -> str:
                 ColSpec(text, "error", required=False),
             ]
         ),
-        ParamSchema([ParamSpec("score_threshold", number, config.score_threshold)]),
+        ParamSchema([ParamSpec(name, number, getattr(config, name)) for name in ("score_threshold", "nms_iou")]),
     )
     with mlflow.start_run(run_id=mlflow_run_id):
         logged = mlflow.pyfunc.log_model(

@@ -13,7 +13,7 @@ from lakesight.sections import ModelConfig
 from quality.coco import Stats, Truth, box_stats
 from training.architectures import ARCHITECTURES
 from training.classes import Category
-from training.pyfunc import detections, normalise, to_xywh
+from training.pyfunc import counting, detections, normalise, to_xywh
 
 
 def validate(
@@ -53,9 +53,8 @@ def detect(
     ids = np.array([category.category_id for category in categories])
     rows = []
     for i, (image_id, size) in enumerate(zip(batch.image_ids, batch.sizes, strict=True)):
-        keep = scores[i] >= model.score_threshold
-        num = int(keep.sum())
-        columns = (np.full(num, image_id), to_xywh(boxes[i][keep], *size), scores[i][keep], ids[labels[i][keep]])
+        keep = counting(scores[i], labels[i], boxes[i], threshold=model.score_threshold, nms_iou=model.nms_iou)
+        columns = (np.full(len(keep), image_id), to_xywh(boxes[i][keep], *size), scores[i][keep], ids[labels[i][keep]])
         rows.append(np.column_stack(columns).astype(np.float64))
     return rows
 

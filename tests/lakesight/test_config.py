@@ -31,6 +31,7 @@ def test_round_trip():
         ("trian: {steps: 3}", "unknown configuration key trian"),
         ("train: {steps: many}", "Expected `int`"),
         ("train: {steps: 0}", "steps must be positive"),
+        ("model: {nms_iou: 0}", "nms_iou must be in"),
         ("train: 3", "is not a mapping"),
         ("[1, 2]", "is not a mapping"),
         ("a: b: c", "not YAML"),

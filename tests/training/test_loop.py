@@ -185,6 +185,15 @@ def test_metrics_have_every_class_and_mlflow_a_picture_each_validation(job, tmp_
     assert image.size == (4 * 320, 320)
 
 
+def test_cpu_seconds_are_a_curve_beside_the_results(job, tmp_path, client):
+    settings = job("train.val_pictures=0")
+    reports = go(settings, tmp_path)
+    points = client.get_metric_history(settings.mlflow_run_id, "train_cpu_s")
+    assert [point.step for point in points] == list(reports) == [4, 8]
+    assert 0 < points[0].value < points[1].value
+    assert "train_cpu_s" not in reports[8]  # a result is the same each time
+
+
 def test_it_stops_where_nothing_gets_better(job, tmp_path):
     settings = job("train.val_every=1", "train.patience=2", "train.min_delta=1.0", "train.val_pictures=0")
     assert list(go(settings, tmp_path)) == [1, 2, 3]

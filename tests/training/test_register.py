@@ -86,6 +86,15 @@ def test_the_registered_model_scores_images_and_survives_bad_ones(trained, monke
     assert np.array(found["boxes"][2])[:, 0].max() > 96
 
 
+def test_overlapping_boxes_can_be_left_out_when_asking(trained):
+    tracking.connect(trained.warehouse)
+    model = mlflow.pyfunc.load_model(resolve(trained.warehouse, "detector").uri)
+    image = delta.read(trained.warehouse, "images", columns=["content"])["content"][0].as_py()
+    frame = pd.DataFrame({"image": [image]})
+    every, apart = (model.predict(frame, params={"score_threshold": 0.0} | more) for more in ({}, {"nms_iou": 0.01}))
+    assert 0 < len(apart["scores"][0]) < len(every["scores"][0])
+
+
 def test_the_default_threshold_is_the_configurations(trained, quick_config):
     tracking.connect(trained.warehouse)
     model = mlflow.pyfunc.load_model(resolve(trained.warehouse, "detector").uri)
