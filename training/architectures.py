@@ -11,8 +11,10 @@ from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
 from lakesight.errors import ConfigError
 from lakesight.sections import ModelConfig, TrainConfig
+from training import efficientnet
 from training.classes import Category
 from training.groups import set_trainable
+from training.imagenet import load_imagenet
 from training.weights import load_weights
 
 
@@ -59,6 +61,7 @@ def network_config(model: ModelConfig, categories: Sequence[Category]) -> PreTra
     Raises:
         ConfigError: an unknown architecture or key, a value that does not fit, an input size that does not.
     """
+    efficientnet.register()
     facts = _facts(model)
     if model.image_size % facts.multiple:
         raise ConfigError(
@@ -118,8 +121,11 @@ def num_queries(config: PreTrainedConfig) -> int:
 def build_network(model: ModelConfig, train: TrainConfig, categories: Sequence[Category]) -> PreTrainedModel:
     """A detector with fresh weights, or with those of `model.pretrained`; trainable as `train` asks.
 
+    A backbone of type `efficientnet_lite` has ImageNet's weights, if `model.pretrained` gives no others.
+
     Raises:
-        ConfigError: see `network_config`; or `model.pretrained` does not hold such a network.
+        ConfigError: see `network_config`; or `model.pretrained` does not hold such a network, or ImageNet's weights
+            are not installed.
     """
     config = network_config(model, categories)
     try:
@@ -128,6 +134,8 @@ def build_network(model: ModelConfig, train: TrainConfig, categories: Sequence[C
         raise ConfigError(f"{model.architecture} cannot be built: {error}", where="model.config") from error
     if model.pretrained:
         load_weights(network, model.pretrained)
+    else:
+        load_imagenet(network)
     set_trainable(network, train, ARCHITECTURES[model.architecture].backbone)
     if train.gradient_checkpointing:
         _checkpoint_gradients(network, model.architecture)
