@@ -225,6 +225,9 @@ class TrainConfig:
     """Draw every step's input side from `image_size` times 1 - this to 1 + this."""
     oversample: float = 0.0
     """Repeat images of classes that are on less than this share of the images (LVIS' repeat factor); 0: never."""
+    class_weights: Literal["balanced"] | dict[str, float] | None = None
+    """How much boxes of a class count in the classification loss, by name, others 1; `balanced`: rare classes more, by
+    1 / sqrt(boxes), on average 1 a box. Curves show the loss as it is without."""
     freeze_backbone: Literal["none", "stem", "all"] = "none"
     """What of the backbone does not learn; the stem is what comes before its first stage."""
     freeze_batch_norm: bool = False
@@ -262,6 +265,8 @@ class TrainConfig:
         for name in ("backbone_lr_ratio", "layer_decay", "drop_factor", "min_lr_ratio", "oversample"):
             _require(0 <= getattr(self, name) <= 1, f"{name} must be in [0, 1]")
         _require(all(0 < share < 1 for share in self.drop_at), "drop_at must be in (0, 1)")
+        if isinstance(self.class_weights, dict):
+            _require(all(weight > 0 for weight in self.class_weights.values()), "class_weights must be positive")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -191,6 +191,14 @@ def test_it_stops_where_nothing_gets_better(job, tmp_path):
     assert checkpoint.position(tmp_path / "3") == Position(3, ended=True)
 
 
+def test_class_weights_change_what_is_learned_and_not_the_first_loss(job, tmp_path):
+    plain = job("train.steps=2", "train.val_every=1", "train.val_pictures=0")
+    weighted = with_(plain, inputs=with_(plain.inputs, class_weights=(5.0, 1.0, 1.0)))
+    ours, theirs = go(weighted, tmp_path / "weighted"), go(plain, tmp_path / "plain")
+    assert ours[1]["train_loss"] == pytest.approx(theirs[1]["train_loss"], rel=1e-6)
+    assert ours[2]["train_loss"] != pytest.approx(theirs[2]["train_loss"], rel=1e-6)
+
+
 def test_gradient_checkpointing_changes_memory_not_the_loss(job, tmp_path):
     detr = with_(
         job("train.steps=1", "train.val_every=1"),
