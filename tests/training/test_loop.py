@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 from features.collate import Collate
 from lakesight import config as configuration
 from lakesight import shapes
-from lakesight.errors import SetupError
+from lakesight.errors import SetupError, UserError
 from lakesight.warehouse import create_warehouse
 from training import checkpoint, tracking
 from training.checkpoint import Position
@@ -211,6 +211,14 @@ def test_gradient_checkpointing_changes_memory_not_the_loss(job, tmp_path):
     assert go(detr, tmp_path / "a")[1]["train_loss"] == pytest.approx(
         go(same, tmp_path / "b")[1]["train_loss"], rel=1e-4
     )
+
+
+def test_a_run_that_diverges_stops_and_names_step_parts_and_images(job, tmp_path):
+    wild = job("train.lr=1e30", "train.clip_norm=0", "train.warmup_steps=0")
+    with pytest.raises(
+        UserError, match=r"(?s)not finite at step \d.*loss_bbox=.*image_ids \[\d+, \d+\].*lower train.lr"
+    ):
+        go(wild, tmp_path)
 
 
 def test_a_full_disk_is_told_with_the_step(job, tmp_path, monkeypatch):
