@@ -244,6 +244,8 @@ class TrainConfig:
     """Steps between checkpoints a killed run resumes from; 0: at validations only."""
     keep_checkpoints: int = 1
     """Checkpoints on disk while a run trains, best AP first; the last one is always kept besides."""
+    keep_every: int = 0
+    """Steps between networks that stay with the run in MLflow, for `lakesight register --step`; 0: the best one only."""
     max_failures: int = 0
     """How often dead workers are replaced, from the last checkpoint, before the run fails."""
     seed: int = 0
@@ -258,7 +260,15 @@ class TrainConfig:
         """Check ranges."""
         for name in ("steps", "batch_size", "accumulate", "lr", "num_workers", "val_every", "keep_checkpoints"):
             _require(getattr(self, name) > 0, f"{name} must be positive")
-        for name in ("warmup_steps", "clip_norm", "weight_decay", "patience", "checkpoint_every", "val_pictures"):
+        for name in (
+            "warmup_steps",
+            "clip_norm",
+            "weight_decay",
+            "patience",
+            "checkpoint_every",
+            "val_pictures",
+            "keep_every",
+        ):
             _require(getattr(self, name) >= 0, f"{name} must not be negative")
         for name in ("ema_decay", "multi_scale"):
             _require(0 <= getattr(self, name) < 1, f"{name} must be in [0, 1)")

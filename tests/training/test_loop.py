@@ -185,6 +185,17 @@ def test_metrics_have_every_class_and_mlflow_a_picture_each_validation(job, tmp_
     assert image.size == (4 * 320, 320)
 
 
+def test_networks_of_every_so_many_steps_stay_with_the_run(job, tmp_path, client):
+    settings = job("train.keep_every=3", "train.val_every=6", "train.val_pictures=0")
+    go(settings, tmp_path)
+    run_id = settings.mlflow_run_id
+    assert tracking.kept_steps(client, run_id) == [3, 6]
+    with tracking.kept_network(client, run_id, 6) as kept:
+        assert_equal(load_file(kept / "model.safetensors"), load_file(tmp_path / "6" / EXPORTED / "model.safetensors"))
+    with tracking.kept_network(client, run_id, 3) as early:
+        assert {path.name for path in early.iterdir()} == {"config.json", "model.safetensors", "lakesight.json"}
+
+
 def test_it_stops_where_nothing_gets_better(job, tmp_path):
     settings = job("train.val_every=1", "train.patience=2", "train.min_delta=1.0", "train.val_pictures=0")
     assert list(go(settings, tmp_path)) == [1, 2, 3]
