@@ -229,6 +229,9 @@ class TrainConfig:
     """Draw every step's input side from `image_size` times 1 - this to 1 + this."""
     oversample: float = 0.0
     """Repeat images of classes that are on less than this share of the images (LVIS' repeat factor); 0: never."""
+    class_weights: Literal["balanced"] | dict[str, float] | None = None
+    """How much boxes of a class count in the classification loss, by name, others 1; `balanced`: rare classes more, by
+    1 / sqrt(boxes), on average 1 a box. Curves show the loss as it is without."""
     freeze_backbone: Literal["none", "stem", "all"] = "none"
     """What of the backbone does not learn; the stem is what comes before its first stage."""
     freeze_batch_norm: bool = False
@@ -245,6 +248,8 @@ class TrainConfig:
     """Steps between checkpoints a killed run resumes from; 0: at validations only."""
     keep_checkpoints: int = 1
     """Checkpoints on disk while a run trains, best AP first; the last one is always kept besides."""
+    keep_every: int = 0
+    """Steps between networks that stay with the run in MLflow, for `lakesight register --step`; 0: the best one only."""
     max_failures: int = 0
     """How often dead workers are replaced, from the last checkpoint, before the run fails."""
     seed: int = 0
@@ -259,13 +264,23 @@ class TrainConfig:
         """Check ranges."""
         for name in ("steps", "batch_size", "accumulate", "lr", "num_workers", "val_every", "keep_checkpoints"):
             _require(getattr(self, name) > 0, f"{name} must be positive")
-        for name in ("warmup_steps", "clip_norm", "weight_decay", "patience", "checkpoint_every", "val_pictures"):
+        for name in (
+            "warmup_steps",
+            "clip_norm",
+            "weight_decay",
+            "patience",
+            "checkpoint_every",
+            "val_pictures",
+            "keep_every",
+        ):
             _require(getattr(self, name) >= 0, f"{name} must not be negative")
         for name in ("ema_decay", "multi_scale"):
             _require(0 <= getattr(self, name) < 1, f"{name} must be in [0, 1)")
         for name in ("backbone_lr_ratio", "layer_decay", "drop_factor", "min_lr_ratio", "oversample"):
             _require(0 <= getattr(self, name) <= 1, f"{name} must be in [0, 1]")
         _require(all(0 < share < 1 for share in self.drop_at), "drop_at must be in (0, 1)")
+        if isinstance(self.class_weights, dict):
+            _require(all(weight > 0 for weight in self.class_weights.values()), "class_weights must be positive")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

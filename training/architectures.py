@@ -6,13 +6,22 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from torch import nn
 from transformers import AutoModelForObjectDetection, PreTrainedConfig, PreTrainedModel
+from transformers.loss.loss_d_fine import DFineLoss
+from transformers.loss.loss_deformable_detr import DeformableDetrImageLoss
+from transformers.loss.loss_deimv2 import Deimv2Loss
+from transformers.loss.loss_for_object_detection import ImageLoss
+from transformers.loss.loss_lw_detr import LwDetrImageLoss
+from transformers.loss.loss_rt_detr import RTDetrLoss
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
 from lakesight.errors import ConfigError
 from lakesight.sections import ModelConfig, TrainConfig
+from training import efficientnet
 from training.classes import Category
 from training.groups import set_trainable
+from training.imagenet import load_imagenet
 from training.weights import load_weights
 
 
@@ -32,24 +41,26 @@ class Facts:
     """Where `model.config` names none and transformers' own default needs a package that is not here (timm)."""
     learns_from_empty: bool = True
     """A batch without any box has a loss: detections where nothing is are punished."""
+    criterion: type[nn.Module] | None = None
+    """What its loss is computed by, from queries and the boxes they are matched with; None: no class weights."""
 
 
 _RESNET = {"model_type": "resnet", "out_features": ["stage4"]}
 _PYRAMID = {"model_type": "resnet", "out_features": ["stage2", "stage3", "stage4"]}
-_RT_DETR_LINE = Facts(multiple=32, unused_parameters=True)
-_DETR_LINE = Facts(default_backbone=_RESNET)
+_RT_DETR_LINE = Facts(multiple=32, unused_parameters=True, criterion=RTDetrLoss)
+_DETR_LINE = Facts(default_backbone=_RESNET, criterion=DeformableDetrImageLoss)
 ARCHITECTURES: dict[str, Facts] = {
-    "d_fine": _RT_DETR_LINE,
-    "deimv2": replace(_RT_DETR_LINE, backbone="conv_encoder"),
+    "d_fine": replace(_RT_DETR_LINE, criterion=DFineLoss),
+    "deimv2": replace(_RT_DETR_LINE, backbone="conv_encoder", criterion=Deimv2Loss),
     "rt_detr": _RT_DETR_LINE,
     "rt_detr_v2": _RT_DETR_LINE,
-    "detr": replace(_DETR_LINE, softmax=True),
-    "table-transformer": replace(_DETR_LINE, softmax=True),
+    "detr": replace(_DETR_LINE, softmax=True, criterion=ImageLoss),
+    "table-transformer": replace(_DETR_LINE, softmax=True, criterion=ImageLoss),
     "conditional_detr": _DETR_LINE,
     "dab-detr": _DETR_LINE,
-    "deformable_detr": Facts(unused_parameters=True, default_backbone=_PYRAMID),
-    "lw_detr": Facts(unused_parameters=True, learns_from_empty=False),
-    "yolos": Facts(softmax=True, backbone="vit"),
+    "deformable_detr": Facts(unused_parameters=True, default_backbone=_PYRAMID, criterion=DeformableDetrImageLoss),
+    "lw_detr": Facts(unused_parameters=True, learns_from_empty=False, criterion=LwDetrImageLoss),
+    "yolos": Facts(softmax=True, backbone="vit", criterion=ImageLoss),
 }
 
 
@@ -59,6 +70,7 @@ def network_config(model: ModelConfig, categories: Sequence[Category]) -> PreTra
     Raises:
         ConfigError: an unknown architecture or key, a value that does not fit, an input size that does not.
     """
+    efficientnet.register()
     facts = _facts(model)
     if model.image_size % facts.multiple:
         raise ConfigError(
@@ -118,8 +130,11 @@ def num_queries(config: PreTrainedConfig) -> int:
 def build_network(model: ModelConfig, train: TrainConfig, categories: Sequence[Category]) -> PreTrainedModel:
     """A detector with fresh weights, or with those of `model.pretrained`; trainable as `train` asks.
 
+    A backbone of type `efficientnet_lite` has ImageNet's weights, if `model.pretrained` gives no others.
+
     Raises:
-        ConfigError: see `network_config`; or `model.pretrained` does not hold such a network.
+        ConfigError: see `network_config`; or `model.pretrained` does not hold such a network, or ImageNet's weights
+            are not installed.
     """
     config = network_config(model, categories)
     try:
@@ -128,6 +143,8 @@ def build_network(model: ModelConfig, train: TrainConfig, categories: Sequence[C
         raise ConfigError(f"{model.architecture} cannot be built: {error}", where="model.config") from error
     if model.pretrained:
         load_weights(network, model.pretrained)
+    else:
+        load_imagenet(network)
     set_trainable(network, train, ARCHITECTURES[model.architecture].backbone)
     if train.gradient_checkpointing:
         _checkpoint_gradients(network, model.architecture)

@@ -26,6 +26,7 @@ class Detector(pl.LightningModule):
         self.network = network
         self._train = train
         self._facts = ARCHITECTURES[model.architecture]
+        self._parts: dict[str, torch.Tensor] = {}
         self._sides = sides(model.image_size, train.multi_scale, self._facts.multiple)
 
     def training_step(self, batch: Batch, batch_idx: int) -> torch.Tensor:
@@ -34,18 +35,29 @@ class Detector(pl.LightningModule):
         Raises:
             UserError: the loss is not finite.
         """
-        out = self.network(pixel_values=self._scaled(normalise(batch.pixels)), labels=batch.labels)
+        out = self._forward(batch)
         loss: torch.Tensor = out.loss
         parts = {name: value.detach() for name, value in out.loss_dict.items() if name.startswith("loss_")}
         # Auxiliary layers repeat each part with a suffix: a curve a part is what one looks at.
         parts = {name: value for name, value in parts.items() if name.count("_") == 1}
         if not torch.isfinite(loss):
-            raise _not_finite(parts, batch, self.global_step)
+            raise _not_finite(_stated(parts), batch, self.global_step)
+        self._parts = parts
         self.log("train_step", float(self.global_step + 1))
         self.log("train_loss", loss.detach())
         self.log("lr", self.optimizers().param_groups[0]["lr"])  # type: ignore[union-attr]  # one optimiser
         self.log_dict({f"train_{name}": value for name, value in parts.items()})
         return loss
+
+    def _forward(self, batch: Batch) -> Any:
+        try:
+            return self.network(pixel_values=self._scaled(normalise(batch.pixels)), labels=batch.labels)
+        except ValueError as error:
+            # What matches boxes refuses NaN, in these words, before there is a loss.
+            if "boxes1 must be" not in str(error):
+                raise
+            what = f"the network's boxes are NaN; the parts of the step before: {_stated(self._parts)}"
+            raise _not_finite(what, batch, self.global_step) from error
 
     def _scaled(self, pixels: torch.Tensor) -> torch.Tensor:
         """[B, 3, S, S] -> another side, drawn anew every step; boxes are relative and stay."""
@@ -62,10 +74,13 @@ class Detector(pl.LightningModule):
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
 
-def _not_finite(parts: dict[str, torch.Tensor], batch: Batch, step: int) -> UserError:
-    values = ", ".join(f"{name}={value.item():.3g}" for name, value in parts.items())
+def _stated(parts: dict[str, torch.Tensor]) -> str:
+    return ", ".join(f"{name}={value.item():.3g}" for name, value in parts.items()) or "none"
+
+
+def _not_finite(what: str, batch: Batch, step: int) -> UserError:
     return UserError(
-        f"the loss is not finite at step {step}: {values}",
+        f"the loss is not finite at step {step}: {what}",
         where=f"image_ids {batch.image_ids}",
         expected="a finite loss",
         fix="lower train.lr or train.clip_norm, lengthen train.warmup_steps, or look at these images' boxes",

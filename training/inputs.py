@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 from features.plan import in_order, remaining, share, shuffled
 from features.snapshot import Split, read_splits
 from lakesight.config import Config
-from lakesight.errors import TableError
+from lakesight.errors import ConfigError, TableError
 from lakesight.warehouse import Warehouse
-from training.balance import repeated, repeats
+from training.balance import class_weights, repeated, repeats
 from training.classes import Category, read_categories
 from training.labels import read_labels
 from training.preflight import missing_classes
@@ -32,6 +32,8 @@ class Inputs:
     categories: list[Category]
     train: Split
     val: Split
+    class_weights: tuple[float, ...] = ()
+    """By label; none: all the same."""
 
 
 def read_inputs(warehouse: Warehouse, config: Config, dataset: str, versions: Mapping[str, int]) -> Inputs:
@@ -46,7 +48,7 @@ def read_inputs(warehouse: Warehouse, config: Config, dataset: str, versions: Ma
     for name, split in (("train", train), ("val", val)):
         _refuse_empty(dataset, name, split)
     # transformers and torch: after all that is cheap to refuse.
-    from training.architectures import network_config, num_queries
+    from training.architectures import ARCHITECTURES, network_config, num_queries
 
     labels = read_labels(train)
     if missing := missing_classes(labels, categories):
@@ -56,7 +58,13 @@ def read_inputs(warehouse: Warehouse, config: Config, dataset: str, versions: Ma
     queries, most = num_queries(network_config(config.model, categories)), max(train.num_boxes)
     if most > queries:
         log.warning("an image has %d boxes, the model %d queries: the loss drops the rest", most, queries)
-    return Inputs(dataset, dict(versions), categories, train, val)
+    setting = config.train.class_weights
+    if setting and ARCHITECTURES[config.model.architecture].criterion is None:
+        raise ConfigError(
+            f"{config.model.architecture} takes no class weights", where="train.class_weights", fix="train.oversample"
+        )
+    weights = class_weights(setting, labels, categories) if setting else ()
+    return Inputs(dataset, dict(versions), categories, train, val, weights)
 
 
 def _refuse_empty(dataset: str, name: str, split: Split) -> None:

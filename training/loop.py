@@ -12,8 +12,9 @@ from lightning.pytorch.loggers import MLFlowLogger
 from features.collate import Batch, Collate
 from lakesight.config import Config
 from training import checkpoint
-from training.architectures import build_network
+from training.architectures import ARCHITECTURES, build_network
 from training.checkpoint import Position, RestoreRandom
+from training.criterion import weigh_classes
 from training.detector import Detector
 from training.ema import Average
 from training.inputs import train_set, val_set
@@ -71,6 +72,10 @@ def run(
     torch.set_num_threads(settings.threads or max((os.cpu_count() or 1) // settings.num_workers, 1))
     torch.manual_seed(settings.seed)
     network = build_network(job.config.model, settings, job.categories)
+    if job.inputs.class_weights:
+        criterion = ARCHITECTURES[job.config.model.architecture].criterion
+        assert criterion is not None  # `read_inputs` refuses what has none
+        weigh_classes(network, criterion, job.inputs.class_weights)
     torch.manual_seed(seed)
     average = Average(network, settings.ema_decay, settings.accumulate) if settings.ema_decay else None
     callbacks: list[pl.Callback] = [average] if average else []  # it is first: milestones look at it

@@ -55,10 +55,17 @@ class Milestones(pl.Callback):
             return
         validates = step % train.val_every == 0 or step == train.steps
         saves = bool(train.checkpoint_every) and step % train.checkpoint_every == 0
+        assert isinstance(pl_module, Detector)
+        if train.keep_every and step % train.keep_every == 0 and trainer.is_global_zero:
+            self._keep(pl_module, step)
         if validates or saves:
-            assert isinstance(pl_module, Detector)
             with tempfile.TemporaryDirectory() as folder:
                 self._milestone(trainer, pl_module, Path(folder), validates)
+
+    def _keep(self, module: Detector, step: int) -> None:
+        with tempfile.TemporaryDirectory() as folder, checkpoint.disk(Path(folder), step):
+            self._export(module, Path(folder))
+            tracking.keep_network(self._job.tracking_uri, self._job.mlflow_run_id, Path(folder) / EXPORTED, step)
 
     def _milestone(self, trainer: pl.Trainer, module: Detector, folder: Path, validates: bool) -> None:
         train = self._job.config.train

@@ -1,12 +1,15 @@
 """MLflow pyfunc of a detector: encoded images in, boxes out. Stands alone - it is copied into the model's artifact.
 
-The artifact holds a folder with `config.json`, `model.safetensors` (transformers') and `lakesight.json` (classes, input
-size, thresholds). Nothing is pickled. An image that cannot be decoded gives an `error` and empty lists; its neighbours
-are scored. Training imports `normalise` and `detections` from here, so that what is evaluated is what is served.
+The artifact holds a folder with `config.json`, `model.safetensors` (transformers'), `lakesight.json` (classes, input
+size, thresholds), and `backbone.py` where transformers does not have the backbone. Nothing is pickled. An image that
+cannot be decoded gives an `error` and empty lists; its neighbours are scored. Training imports `normalise` and
+`detections` from here, so that what is evaluated is what is served.
 """
 
+import importlib.util
 import io
 import json
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -109,6 +112,7 @@ class DetectorModel(PythonModel):
         from transformers import AutoModelForObjectDetection
 
         folder = Path(context.artifacts["model"])
+        _register_backbone(folder / "backbone.py")
         self._facts = json.loads((folder / "lakesight.json").read_text())
         self._categories = sorted(self._facts["categories"], key=lambda category: category["label"])
         self._network = AutoModelForObjectDetection.from_pretrained(folder, local_files_only=True).eval()
@@ -151,6 +155,17 @@ class DetectorModel(PythonModel):
             "category_ids": [category["category_id"] for category in classes],
             "category_names": [category["name"] for category in classes],
         }
+
+
+def _register_backbone(path: Path) -> None:
+    """Make a backbone that came along known to transformers."""
+    if path.exists():
+        spec = importlib.util.spec_from_file_location("lakesight_backbone", path)
+        assert spec is not None
+        assert spec.loader is not None  # it is a Python file
+        sys.modules[spec.name] = module = importlib.util.module_from_spec(spec)  # transformers looks classes up there
+        spec.loader.exec_module(module)
+        module.register()
 
 
 def _try_decode(content: Any) -> tuple[Array | None, str | None]:

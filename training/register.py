@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 CHAMPION = "champion"
 _RUN_TAG = "lakesight.run_id"
+_STEP_TAG = "lakesight.step"
 
 
 @dataclass(frozen=True)
@@ -33,30 +34,48 @@ class ModelRef:
     version: str
     uri: str
     run_id: str | None
-    """The training run it came from: in `predictions`, its version before it was registered."""
+    """The training run it is the best network of: in `predictions`, its version before it was registered."""
 
 
-def register(warehouse: Warehouse, *, run_id: str | None = None) -> ModelVersion:
+def register(warehouse: Warehouse, *, run_id: str | None = None, step: int | None = None) -> ModelVersion:
     """Register a finished run's model: `run_id`, or the latest. Twice gives the same version.
 
+    `step`: of a network that `train.keep_every` kept; default: the best validation's.
+
     Raises:
-        UserError: no such finished run.
+        UserError: no such finished run, or it has no network of that step.
     """
     row = finished_run(warehouse, run_id)
     client = tracking.connect(warehouse)
     name = row["model_name"]
-    known = [found for found in _versions(client, name) if found.tags.get(_RUN_TAG) == row["run_id"]]
-    if known:
-        return _version(client, known[0])
+    tags = {_RUN_TAG: row["run_id"]} | ({} if step is None else {_STEP_TAG: str(step)})
+    for found in _versions(client, name):
+        if {key: found.tags[key] for key in (_RUN_TAG, _STEP_TAG) if key in found.tags} == tags:
+            return _version(client, found)
+    model_id = (row["model_uri"] if step is None else _log_kept(client, row, step)).removeprefix("models:/")
     _ensure_model(client, name)
     made = client.create_model_version(
         name,
-        client.get_logged_model(row["model_uri"].removeprefix("models:/")).artifact_location,
+        client.get_logged_model(model_id).artifact_location,
         run_id=row["mlflow_run_id"],
-        model_id=row["model_uri"].removeprefix("models:/"),
-        tags={_RUN_TAG: row["run_id"], "lakesight.dataset": row["dataset"]},
+        model_id=model_id,
+        tags=tags | {"lakesight.dataset": row["dataset"]},
     )
     return _version(client, made)
+
+
+def _log_kept(client: "MlflowClient", row: runs.Row, step: int) -> str:
+    """The network of a step as a model of its run; its MLflow URI."""
+    steps = tracking.kept_steps(client, row["mlflow_run_id"])
+    if step not in steps:
+        raise UserError(
+            f"run {row['run_id']} has no network of step {step}",
+            where="MLflow, the run's artifacts",
+            expected=f"one of {', '.join(map(str, steps))}" if steps else "a run with train.keep_every",
+            fix="name a step that is there" if steps else "set train.keep_every and train again",
+        )
+    with tracking.kept_network(client, row["mlflow_run_id"], step) as folder:
+        return tracking.log_model(row["mlflow_run_id"], folder, runs.config(row).model, name=f"step-{step}")
 
 
 def promote(warehouse: Warehouse, *, name: str, version: str | None = None, alias: str = CHAMPION) -> ModelVersion:
@@ -86,7 +105,8 @@ def resolve(warehouse: Warehouse, ref: str) -> ModelRef:
     if known and not version:
         version = _aliased(client, name, alias)
     found = _pick(known, name, version or None, client)
-    return ModelRef(name, str(found.version), f"models:/{name}/{found.version}", found.tags.get(_RUN_TAG))
+    run_id = None if _STEP_TAG in found.tags else found.tags.get(_RUN_TAG)
+    return ModelRef(name, str(found.version), f"models:/{name}/{found.version}", run_id)
 
 
 def _aliased(client: "MlflowClient", name: str, alias: str) -> str:

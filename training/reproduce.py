@@ -1,13 +1,9 @@
 """Ray Train glue: a finished run once more, from what it recorded: are the numbers the same? `lakesight reproduce`."""
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from lakesight import config as configuration
-from lakesight.config import Config
-from lakesight.errors import ConfigError
 from lakesight.sections import RayConfig
 from lakesight.warehouse import Warehouse
 from training import fit, runs, tracking
@@ -41,23 +37,12 @@ def reproduce(warehouse: Warehouse, run_id: str, ray: RayConfig) -> Reproduction
         UserError: no such finished run; its table versions cannot be read any more.
     """
     row = finished_run(warehouse, run_id)
-    config = replace(_config(row), ray=ray)
+    config = replace(runs.config(row), ray=ray)
     again = fit.train(warehouse, config, dataset=row["dataset"], force=True, versions=row["table_versions"])
     names = sorted({*row["metrics"], *again.metrics})
     metrics = {name: (row["metrics"].get(name), again.metrics.get(name)) for name in names}
     client = tracking.connect(warehouse)
     return Reproduction(run_id, again.run_id, metrics, list(_changed(client, row["mlflow_run_id"])))
-
-
-def _config(row: runs.Row) -> Config:
-    try:
-        return configuration.load_dict(json.loads(row["config"]))
-    except ValueError as error:  # msgspec's
-        raise ConfigError(
-            f"the configuration of {row['run_id']} is not one of this version of Lakesight: {error}",
-            where="training_runs.config",
-            fix="reproduce it with the version that trained it",
-        ) from error
 
 
 def _changed(client: "MlflowClient", mlflow_run_id: str) -> Iterator[str]:

@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 from lakesight import config as configuration
 from lakesight import delta
 from lakesight.config import Config
+from lakesight.errors import ConfigError
 from lakesight.tables import TRAINING_RUNS
 from lakesight.warehouse import Warehouse
 from training.inputs import Inputs
@@ -41,6 +42,22 @@ def new(run_id: str, inputs: Inputs, config: Config, config_hash: str) -> Row:
         "error": None,
         "started_at": datetime.now(UTC),
     }
+
+
+def config(row: Row) -> Config:
+    """What a run was configured by.
+
+    Raises:
+        ConfigError: another version of Lakesight wrote it, with other settings.
+    """
+    try:
+        return configuration.load_dict(json.loads(row["config"]))
+    except ValueError as error:  # msgspec's
+        raise ConfigError(
+            f"the configuration of {row['run_id']} is not one of this version of Lakesight: {error}",
+            where="training_runs.config",
+            fix="use the version that trained it",
+        ) from error
 
 
 def record(warehouse: Warehouse, row: Row) -> None:

@@ -3,6 +3,7 @@
 import os
 import platform
 import re
+import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from importlib.metadata import version
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 EXPERIMENT = "lakesight"
 _RUN_ID = "lakesight.run_id"
 _CONFIG_HASH = "lakesight.config_hash"
+_KEPT = "networks"
 WITH = "lakesight.with."
 QUIET = {
     "MLFLOW_CONFIGURE_LOGGING": "false",  # it would write to stderr past our log file
@@ -122,6 +124,25 @@ def log_picture(uri: str, mlflow_run_id: str, picture: "NDArray[np.uint8]", path
     mlflow.MlflowClient(uri).log_image(mlflow_run_id, picture, path)
 
 
+def keep_network(uri: str, mlflow_run_id: str, folder: Path, step: int) -> None:
+    """An exported network as artifacts of a run, for good."""
+    import mlflow
+
+    mlflow.MlflowClient(uri).log_artifacts(mlflow_run_id, str(folder), f"{_KEPT}/{step}")
+
+
+def kept_steps(client: "MlflowClient", mlflow_run_id: str) -> list[int]:
+    """Steps of which a run has a network."""
+    return sorted(int(Path(found.path).name) for found in client.list_artifacts(mlflow_run_id, _KEPT))
+
+
+@contextmanager
+def kept_network(client: "MlflowClient", mlflow_run_id: str, step: int) -> Iterator[Path]:
+    """The folder of a network that was kept; it is gone after the block."""
+    with tempfile.TemporaryDirectory() as place:
+        yield Path(client.download_artifacts(mlflow_run_id, f"{_KEPT}/{step}", place))
+
+
 def key(name: str) -> str:
     """A class's name as a part of a metric's, in which MLflow allows no more than these characters."""
     return re.sub(r"[^\w\-. ]", "_", name)
@@ -147,7 +168,7 @@ def _flat(values: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
             yield f"{prefix}{key}", value
 
 
-def log_model(mlflow_run_id: str, folder: Path, config: ModelConfig) -> str:
+def log_model(mlflow_run_id: str, folder: Path, config: ModelConfig, *, name: str = "model") -> str:
     """Log an exported network as a pyfunc of the run: code, safetensors, signature; its MLflow URI."""
     import mlflow
     from mlflow.models import ModelSignature
@@ -171,7 +192,7 @@ def log_model(mlflow_run_id: str, folder: Path, config: ModelConfig) -> str:
     )
     with mlflow.start_run(run_id=mlflow_run_id):
         logged = mlflow.pyfunc.log_model(
-            name="model",
+            name=name,
             python_model=str(Path(__file__).with_name("pyfunc.py")),
             artifacts={"model": str(folder)},
             signature=signature,

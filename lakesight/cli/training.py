@@ -82,12 +82,13 @@ def tune(
 def register(
     root: Root = DEFAULT_ROOT,
     run_id: Annotated[str | None, typer.Option("--run", help="Training run; default: the latest finished.")] = None,
+    step: Annotated[int | None, typer.Option(help="A step that train.keep_every kept; default: the best.")] = None,
 ) -> None:
     """A training run's model -> the model registry."""
     from training.register import register as run
 
     start(root, None, None)
-    show.registered(run(open_warehouse(root), run_id=run_id))
+    show.registered(run(open_warehouse(root), run_id=run_id, step=step))
 
 
 @app.command()

@@ -7,7 +7,8 @@ import pytest
 
 from lakesight import config as configuration
 from lakesight import delta
-from training.balance import repeated, repeats
+from lakesight.errors import ConfigError
+from training.balance import class_weights, repeated, repeats
 from training.classes import Category
 from training.doctor import diagnose
 from training.inputs import TABLES, read_inputs
@@ -74,6 +75,17 @@ def test_rare_classes_are_repeated_and_common_ones_are_not():
     assert counts[7] == 5  # sqrt(.25 / .01)
     assert (np.delete(counts, 7) == 1).all()
     assert missing_classes(labels(common, num_images=100), CLASSES) == ["square"]
+
+
+def test_rare_classes_weigh_more_and_a_box_weighs_one_on_average():
+    found = labels([*[(i % 2, 0, BOX) for i in range(96)], *[(i % 2, 1, BOX) for i in range(6)]])
+    rare, common = class_weights("balanced", found, [*CLASSES, Category(2, 30, "star")])[1::-1]
+    assert rare / common == pytest.approx(4.0)  # sqrt(96 / 6)
+    assert (96 * common + 6 * rare) / 102 == pytest.approx(1.0)
+    assert class_weights("balanced", found, [*CLASSES, Category(2, 30, "star")])[2] == 1.0
+    assert class_weights({"square": 5}, found, CLASSES) == (1.0, 5.0)
+    with pytest.raises(ConfigError, match="there is no class 'sqare'"):
+        class_weights({"sqare": 5}, found, CLASSES)
 
 
 @pytest.fixture(scope="module")

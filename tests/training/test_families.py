@@ -1,5 +1,6 @@
 """Every architecture of the table, tiny: builds offline, learns four images, is the same after it was saved."""
 
+import copy
 import io
 
 import numpy as np
@@ -14,6 +15,7 @@ from lakesight.boxes import xywh_to_cxcywh
 from lakesight.sections import ModelConfig, TrainConfig
 from training.architectures import ARCHITECTURES, build_network, network_config, num_queries
 from training.classes import Category
+from training.criterion import weigh_classes
 from training.detector import Detector
 from training.export import export
 from training.groups import trainable_counts
@@ -147,6 +149,31 @@ def test_batches_without_a_box_do_what_the_table_says(learned):
     loss.backward()
     assert (loss.item() > 0.01 * losses[0]) == facts.learns_from_empty
     assert facts.unused_parameters or all(parameter.grad is not None for parameter in network.parameters())
+
+
+def test_a_class_counts_as_its_weight_says_on_the_queries_that_are_matched_with_it(learned):
+    model, network, _, batch = learned
+    weighted = copy.deepcopy(network)
+    weigh_classes(weighted, ARCHITECTURES[model.architecture].criterion, (3.0, 1.0, 0.5))
+    (loss, plain), (same, scaled) = (logit_gradient(one, batch) for one in (network, weighted))
+    assert same == pytest.approx(loss, rel=1e-6)
+    times = (scaled.norm(dim=-1) / plain.norm(dim=-1)).flatten()
+    times = times[torch.isfinite(times)]  # queries that are for denoising only have no part in this loss
+    labels = torch.cat([own["class_labels"] for own in batch.labels])
+    groups = model.config.get("group_detr", 1)
+    for label, weight in ((0, 3.0), (2, 0.5)):
+        assert torch.isclose(times, torch.tensor(weight), rtol=1e-3).sum() == groups * (labels == label).sum() > 0
+    assert set(times.mul(1000).round().div(1000).tolist()) == {3.0, 1.0, 0.5}
+
+
+def logit_gradient(network, batch):
+    """The loss, and its gradient at the last layer's logits: [B, Q, C]."""
+    torch.manual_seed(0)
+    out = network(pixel_values=normalise(batch.pixels), labels=batch.labels)
+    out.logits.retain_grad()
+    network.zero_grad()
+    out.loss.backward()
+    return out.loss.item(), out.logits.grad
 
 
 def test_the_side_must_be_the_multiple_of_the_table(learned):

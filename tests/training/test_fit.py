@@ -10,9 +10,9 @@ import pytest
 
 from lakesight import delta
 from lakesight.config import replace
-from lakesight.errors import ConfigError, TableError, UserError
+from lakesight.errors import ConfigError, SetupError, TableError, UserError
 from lakesight.tables import TRAINING_RUNS
-from training import inputs, tracking
+from training import fit, inputs, tracking
 from training.fit import train
 
 
@@ -79,19 +79,66 @@ def test_a_wrong_model_is_refused_before_anything_is_written(shapes_warehouse, q
     assert delta.read(warehouse, "training_runs").num_rows == 0
 
 
+def test_a_split_without_boxes_is_refused(shapes_warehouse, quick_config):
+    warehouse = shapes_warehouse()
+    rows = [row | {"dataset": "bare", "annotations": [], "num_annotations": 0} for row in samples(warehouse)]
+    add(warehouse, "samples", rows)
+    add(warehouse, "categories", [row | {"dataset": "bare"} for row in delta.read(warehouse, "categories").to_pylist()])
+    with pytest.raises(TableError, match="split 'train' of data set 'bare' has no boxes"):
+        train(warehouse, quick_config, dataset="bare")
+    assert delta.read(warehouse, "training_runs").num_rows == 0
+
+
+def test_classes_without_examples_and_boxes_without_queries_are_told(shapes_warehouse, quick_config, caplog):
+    warehouse = shapes_warehouse()
+    (first, *_) = delta.read(warehouse, "categories").to_pylist()
+    add(warehouse, "categories", [first | {"category_id": 99, "label": 3, "name": "hexagon"}])
+    few = replace(quick_config, {"model.config.num_queries": 2})
+    inputs.read_inputs(warehouse, few, "shapes", delta.versions(warehouse, *inputs.TABLES))
+    assert "no training image has a box of hexagon: it cannot be learned" in caplog.messages
+    assert "an image has 4 boxes, the model 2 queries: the loss drops the rest" in caplog.messages
+
+
+def samples(warehouse):
+    return delta.read(warehouse, "samples").to_pylist()
+
+
+def add(warehouse, name, rows):
+    delta.commit(warehouse, name, pa.Table.from_pylist(rows, delta.TABLES[name].arrow), app_id="test", txn=1)
+
+
+@pytest.mark.parametrize(
+    ("error", "kept"),
+    [
+        (SetupError("the checkpoint of step 4 cannot be written: No space left on device"), True),
+        (UserError("the loss is not finite at step 4: loss_vfl=nan"), False),
+    ],
+)
+def test_a_run_that_a_worker_ends_is_recorded_and_what_helps_is_kept(
+    shapes_warehouse, quick_config, monkeypatch, error, kept
+):
+    warehouse = shapes_warehouse()
+
+    def fail(*_):
+        raise error
+
+    monkeypatch.setattr(fit, "_ray_train", fail)
+    with pytest.raises(type(error)):
+        train(warehouse, quick_config, dataset="shapes")
+    (row,) = delta.read(warehouse, "training_runs").to_pylist()
+    assert (row["status"], row["error"]) == ("failed", str(error))
+    assert tracking.connect(warehouse).get_run(row["mlflow_run_id"]).info.status == "FAILED"
+    assert any(path.is_dir() for path in warehouse.state("ray").iterdir()) == kept
+
+
 @pytest.mark.slow
 def test_a_run_that_fails_says_why_and_is_recorded(shapes_warehouse, quick_config, ray_cluster):
     warehouse = shapes_warehouse()
-    rows = delta.read(warehouse, "samples").to_pylist()
-    broken = [
-        rows[0] | {"image_id": 999, "content": rows[0]["content"][:400], "dataset": "broken", "split": split}
-        for split in ("train", "val")
-    ]
-    delta.commit(warehouse, "samples", pa.Table.from_pylist(broken, delta.TABLES["samples"].arrow), app_id="x", txn=1)
+    (first, *_) = samples(warehouse)
+    broken = first | {"image_id": 999, "content": first["content"][:400], "dataset": "broken"}
+    add(warehouse, "samples", [broken | {"split": split} for split in ("train", "val")])
     classes = [row | {"dataset": "broken"} for row in delta.read(warehouse, "categories").to_pylist()]
-    delta.commit(
-        warehouse, "categories", pa.Table.from_pylist(classes, delta.TABLES["categories"].arrow), app_id="x", txn=1
-    )
+    add(warehouse, "categories", classes)
     with pytest.raises(UserError, match="image_id=999"):
         train(warehouse, quick_config, dataset="broken")
     (row,) = delta.read(warehouse, "training_runs").to_pylist()

@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 from features.collate import Collate
 from lakesight import config as configuration
 from lakesight import shapes
-from lakesight.errors import SetupError
+from lakesight.errors import SetupError, UserError
 from lakesight.warehouse import create_warehouse
 from training import checkpoint, tracking
 from training.checkpoint import Position
@@ -194,10 +194,29 @@ def test_cpu_seconds_are_a_curve_beside_the_results(job, tmp_path, client):
     assert "train_cpu_s" not in reports[8]  # a result is the same each time
 
 
+def test_networks_of_every_so_many_steps_stay_with_the_run(job, tmp_path, client):
+    settings = job("train.keep_every=3", "train.val_every=6", "train.val_pictures=0")
+    go(settings, tmp_path)
+    run_id = settings.mlflow_run_id
+    assert tracking.kept_steps(client, run_id) == [3, 6]
+    with tracking.kept_network(client, run_id, 6) as kept:
+        assert_equal(load_file(kept / "model.safetensors"), load_file(tmp_path / "6" / EXPORTED / "model.safetensors"))
+    with tracking.kept_network(client, run_id, 3) as early:
+        assert {path.name for path in early.iterdir()} == {"config.json", "model.safetensors", "lakesight.json"}
+
+
 def test_it_stops_where_nothing_gets_better(job, tmp_path):
     settings = job("train.val_every=1", "train.patience=2", "train.min_delta=1.0", "train.val_pictures=0")
     assert list(go(settings, tmp_path)) == [1, 2, 3]
     assert checkpoint.position(tmp_path / "3") == Position(3, ended=True)
+
+
+def test_class_weights_change_what_is_learned_and_not_the_first_loss(job, tmp_path):
+    plain = job("train.steps=2", "train.val_every=1", "train.val_pictures=0")
+    weighted = with_(plain, inputs=with_(plain.inputs, class_weights=(5.0, 1.0, 1.0)))
+    ours, theirs = go(weighted, tmp_path / "weighted"), go(plain, tmp_path / "plain")
+    assert ours[1]["train_loss"] == pytest.approx(theirs[1]["train_loss"], rel=1e-6)
+    assert ours[2]["train_loss"] != pytest.approx(theirs[2]["train_loss"], rel=1e-6)
 
 
 def test_gradient_checkpointing_changes_memory_not_the_loss(job, tmp_path):
@@ -212,6 +231,14 @@ def test_gradient_checkpointing_changes_memory_not_the_loss(job, tmp_path):
     assert go(detr, tmp_path / "a")[1]["train_loss"] == pytest.approx(
         go(same, tmp_path / "b")[1]["train_loss"], rel=1e-4
     )
+
+
+def test_a_run_that_diverges_stops_and_names_step_parts_and_images(job, tmp_path):
+    wild = job("train.lr=1e30", "train.clip_norm=0", "train.warmup_steps=0")
+    with pytest.raises(
+        UserError, match=r"(?s)not finite at step \d.*loss_bbox=.*image_ids \[\d+, \d+\].*lower train.lr"
+    ):
+        go(wild, tmp_path)
 
 
 def test_a_full_disk_is_told_with_the_step(job, tmp_path, monkeypatch):

@@ -1,6 +1,7 @@
 """The registry: registering twice, promoting, every way to name a model, and what a wrong name says."""
 
 import io
+from pathlib import Path
 
 import mlflow
 import numpy as np
@@ -10,7 +11,10 @@ from PIL import Image
 
 from lakesight import delta
 from lakesight.errors import UserError
-from training import tracking
+from training import fit, tracking
+from training.architectures import build_network
+from training.classes import Category
+from training.export import export
 from training.pyfunc import COLUMNS
 from training.register import promote, register, resolve
 
@@ -101,6 +105,29 @@ def test_the_default_threshold_is_the_configurations(trained, quick_config):
     good = delta.read(trained.warehouse, "images", columns=["content"])["content"][0].as_py()
     (scores,) = model.predict(pd.DataFrame({"image": [good]}))["scores"]
     assert all(score >= quick_config.model.score_threshold for score in scores)
+
+
+def test_a_step_that_was_kept_is_a_version_of_its_own(shapes_warehouse, quick_config, tmp_path, monkeypatch):
+    warehouse = shapes_warehouse()
+    classes = [Category(i, i + 1, name) for i, name in enumerate(("circle", "square", "triangle"))]
+    for folder in ("best", "early"):  # two networks, so that one can tell which was registered
+        network = build_network(quick_config.model, quick_config.train, classes)
+        export(network, tmp_path / folder, quick_config.model, classes)
+    monkeypatch.setattr(fit, "_ray_train", lambda *_: ({"val_AP": 0.5, "step": 10.0}, tmp_path / "best"))
+    report = fit.train(warehouse, quick_config, dataset="shapes")
+    with pytest.raises(UserError, match=r"(?s)no network of step 5.*a run with train.keep_every"):
+        register(warehouse, step=5)
+    tracking.keep_network(tracking.tracking_uri(warehouse), report.mlflow_run_id, tmp_path / "early", 5)
+    with pytest.raises(UserError, match=r"(?s)no network of step 7.*one of 5"):
+        register(warehouse, step=7)
+    best, early = register(warehouse), register(warehouse, step=5)
+    assert (best.version, early.version) == ("1", "2")
+    assert (register(warehouse).version, register(warehouse, step=5).version) == ("1", "2")
+    assert (resolve(warehouse, "detector/1").run_id, resolve(warehouse, "detector/2").run_id) == (report.run_id, None)
+    for version, folder in ((best, "best"), (early, "early")):
+        place = mlflow.artifacts.download_artifacts(resolve(warehouse, f"detector/{version.version}").uri)
+        (weights,) = Path(place).rglob("model.safetensors")
+        assert weights.read_bytes() == (tmp_path / folder / "model.safetensors").read_bytes()
 
 
 def test_the_artifact_holds_no_pickle(trained):

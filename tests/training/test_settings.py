@@ -27,7 +27,7 @@ def test_every_setting_is_read(name):
 @pytest.mark.parametrize(
     "override",
     ["steps=0", "accumulate=0", "ema_decay=1.0", "drop_at=[1.5]", "patience=-1", "schedule=linear", "freeze_backbone=some",
-     "precision=float16", "layer_decay=1.5", "multi_scale=1"],
+     "precision=float16", "layer_decay=1.5", "multi_scale=1", "class_weights=even", "class_weights={cat: 0}"],
 )  # fmt: skip
 def test_a_value_out_of_range_is_refused(override):
     with pytest.raises(ConfigError):
