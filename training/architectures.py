@@ -32,6 +32,10 @@ class Facts:
     """Where `model.config` names none and transformers' own default needs a package that is not here (timm)."""
     learns_from_empty: bool = True
     """A batch without any box has a loss: detections where nothing is are punished."""
+    means: tuple[str, ...] = ()
+    """Parts of the loss that are means over queries; all others are divided by the number of boxes."""
+    counts_all_boxes: bool = False
+    """Its loss itself divides by the boxes of all workers."""
 
 
 _RESNET = {"model_type": "resnet", "out_features": ["stage4"]}
@@ -39,17 +43,17 @@ _PYRAMID = {"model_type": "resnet", "out_features": ["stage2", "stage3", "stage4
 _RT_DETR_LINE = Facts(multiple=32, unused_parameters=True)
 _DETR_LINE = Facts(default_backbone=_RESNET)
 ARCHITECTURES: dict[str, Facts] = {
-    "d_fine": _RT_DETR_LINE,
-    "deimv2": replace(_RT_DETR_LINE, backbone="conv_encoder"),
+    "d_fine": replace(_RT_DETR_LINE, means=("loss_ddf",)),
+    "deimv2": replace(_RT_DETR_LINE, backbone="conv_encoder", means=("loss_ddf",)),
     "rt_detr": _RT_DETR_LINE,
     "rt_detr_v2": _RT_DETR_LINE,
-    "detr": replace(_DETR_LINE, softmax=True),
-    "table-transformer": replace(_DETR_LINE, softmax=True),
+    "detr": replace(_DETR_LINE, softmax=True, means=("loss_ce",)),
+    "table-transformer": replace(_DETR_LINE, softmax=True, means=("loss_ce",)),
     "conditional_detr": _DETR_LINE,
     "dab-detr": _DETR_LINE,
     "deformable_detr": Facts(unused_parameters=True, default_backbone=_PYRAMID),
-    "lw_detr": Facts(unused_parameters=True, learns_from_empty=False),
-    "yolos": Facts(softmax=True, backbone="vit"),
+    "lw_detr": Facts(unused_parameters=True, learns_from_empty=False, counts_all_boxes=True),
+    "yolos": Facts(softmax=True, backbone="vit", means=("loss_ce",)),
 }
 
 
