@@ -5,6 +5,7 @@ import json
 import os
 import signal
 import sys
+import time
 
 import pytest
 from ray import cloudpickle
@@ -51,20 +52,27 @@ def test_a_sweep_leaves_its_trials_and_is_re_used(shapes_warehouse, quick_config
     assert delta.version(warehouse, "tune_trials") == before
 
 
-def interrupting_trial(params, sweep, *, driver, interrupted):
-    """`run_trial`; the first one to be in step 7 sends Ctrl-C to the sweep."""
+def watched_trial(params, sweep, *, driver, folder, together, interrupt_at):
+    """`run_trial`; after every third step so many wait for each other; the first one in a step sends Ctrl-C."""
+    from ray import tune
+
     from training.detector import Detector
     from training.trial import run_trial
 
-    step = Detector.training_step
+    step, trial_id = Detector.training_step, tune.get_context().get_trial_id()
 
-    def interrupting_step(self, batch, batch_idx):
-        if self.global_step == 7 and not interrupted.exists():
-            interrupted.touch()
+    def watched_step(self, batch, batch_idx):
+        at = self.global_step
+        if at and at % 3 == 0:
+            (folder / f"{at}-{trial_id}").touch()
+            while len(list(folder.glob(f"{at}-*"))) < together:
+                time.sleep(0.05)
+        if at == interrupt_at and not (folder / "interrupted").exists():
+            (folder / "interrupted").touch()
             os.kill(driver, signal.SIGINT)
         return step(self, batch, batch_idx)
 
-    Detector.training_step = interrupting_step
+    Detector.training_step = watched_step
     try:
         run_trial(params, sweep)
     finally:
@@ -75,8 +83,8 @@ def interrupting_trial(params, sweep, *, driver, interrupted):
 def interrupted_sweep(shapes_warehouse, quick_config, ray_cluster, monkeypatch, tmp_path):
     """A function: a sweep with these settings that gets Ctrl-C and is called again; warehouse, report, rows by trial."""
 
-    def sweep(**settings):
-        warehouse, interrupted = shapes_warehouse(), tmp_path / "interrupted"
+    def sweep(*, together, interrupt_at, **settings):
+        warehouse = shapes_warehouse()
         config = replace(
             quick_config,
             {"train.steps": 12, "train.val_every": 3, "train.val_pictures": 0, "train.warmup_steps": 0}
@@ -84,11 +92,12 @@ def interrupted_sweep(shapes_warehouse, quick_config, ray_cluster, monkeypatch, 
             | {f"tune.{name}": value for name, value in settings.items()},
         )
         with monkeypatch.context() as patch:
-            trial = functools.partial(interrupting_trial, driver=os.getpid(), interrupted=interrupted)
-            patch.setattr(tuning, "run_trial", functools.update_wrapper(trial, interrupting_trial))
+            watch = {"driver": os.getpid(), "folder": tmp_path, "together": together, "interrupt_at": interrupt_at}
+            trial = functools.update_wrapper(functools.partial(watched_trial, **watch), tuning.run_trial)
+            patch.setattr(tuning, "run_trial", trial)
             with pytest.raises(KeyboardInterrupt):
                 tune(warehouse, config, dataset="shapes")
-        assert interrupted.exists()
+        assert (tmp_path / "interrupted").exists()
         assert delta.read(warehouse, "tune_trials").num_rows == 0
         report = tune(warehouse, config, dataset="shapes")
         rows = {row["trial_id"]: row for row in delta.read(warehouse, "tune_trials").to_pylist()}
@@ -114,7 +123,9 @@ def children(warehouse):
 
 @pytest.mark.slow
 def test_with_pbt_the_worse_trial_goes_on_from_the_better_one(interrupted_sweep):
-    warehouse, rows = interrupted_sweep(scheduler="pbt", trials=2, max_concurrent=2, perturb_steps=3)
+    warehouse, rows = interrupted_sweep(
+        together=2, interrupt_at=10, scheduler="pbt", trials=2, max_concurrent=2, perturb_steps=3
+    )
     client, runs = children(warehouse)
     assert runs.keys() == {row["mlflow_run_id"] for row in rows.values()}  # a trial is one run, whatever happens
     exploits = {trial_id: row["decisions"] for trial_id, row in rows.items() if row["decisions"]}
@@ -132,7 +143,7 @@ def test_with_pbt_the_worse_trial_goes_on_from_the_better_one(interrupted_sweep)
 
 @pytest.mark.slow
 def test_optuna_goes_on_with_what_it_learned_and_asha_stops_what_lags(interrupted_sweep):
-    warehouse, rows = interrupted_sweep(search="optuna", trials=3, grace_steps=3)
+    warehouse, rows = interrupted_sweep(together=1, interrupt_at=7, search="optuna", trials=3, grace_steps=3)
     _, runs = children(warehouse)
     assert {row["mlflow_run_id"] for row in rows.values()} == runs.keys()  # none began again
     assert len({row["params"] for row in rows.values()}) == 3
