@@ -249,7 +249,7 @@ class TrainConfig:
     keep_checkpoints: int = 1
     """Checkpoints on disk while a run trains, best AP first; the last one is always kept besides."""
     keep_every: int = 0
-    """Steps between networks that stay with the run in MLflow, for `lakesight register --step`; 0: the best one only."""
+    """Steps between networks that stay with the run in MLflow, for `lakesight register --step`; 0: the best only."""
     max_failures: int = 0
     """How often dead workers are replaced, from the last checkpoint, before the run fails."""
     seed: int = 0
@@ -285,16 +285,33 @@ class TrainConfig:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class TuneConfig:
-    """A sweep with Ray Tune (ASHA)."""
+    """A sweep with Ray Tune."""
 
+    scheduler: Literal["asha", "pbt", "none"] = "asha"
+    """`asha` stops trials that lag behind; with `pbt` they go on from the weights of better ones, with changed
+    parameters; with `none` all are trained to the end."""
+    search: Literal["random", "optuna"] = "random"
+    """Parameters are drawn from `space`, or proposed by Optuna's TPE from how earlier trials went."""
     trials: int = 4
     max_concurrent: int = 1
+    """Trials at a time; with `pbt` all of them, for it compares trials that train."""
     grace_steps: int = 50
     """Steps before ASHA may stop a trial."""
+    perturb_steps: int = 50
+    """Steps between PBT's comparisons of the trials; it looks at validations only."""
     space: dict[str, dict[str, Any]] = dataclasses.field(
         default_factory=lambda: {"train.lr": {"loguniform": [1e-4, 3e-3]}}
     )
     """`section.field` -> {uniform | loguniform | randint: [low, high]} or {choice: [...]}."""
+
+    def __post_init__(self) -> None:
+        """Check ranges."""
+        for name in ("trials", "max_concurrent", "grace_steps", "perturb_steps"):
+            _require(getattr(self, name) > 0, f"{name} must be positive")
+        _require(bool(self.space), "space must name a parameter")
+        if self.scheduler == "pbt":
+            _require(self.search == "random", "search must be random with scheduler pbt, which proposes by itself")
+            _require(1 < self.trials <= self.max_concurrent, "pbt needs 2 trials or more, and max_concurrent of all")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -352,6 +352,7 @@ TRAINING_RUNS = Table(
     ),
 )
 
+DECISION = pa.struct([("step", INT), ("action", STRING), ("source_trial_id", STRING), ("params", STRING)])
 TUNE_TRIALS = Table(
     name="tune_trials",
     row="a trial of a sweep",
@@ -363,10 +364,16 @@ TUNE_TRIALS = Table(
         Column("trial_id", STRING, "Ray Tune's trial id", required=True),
         DATASET,
         Column("table_versions", pa.map_(STRING, LONG), "Delta version of every table that was read"),
-        Column("params", STRING, "sampled parameters, JSON"),
+        Column("params", STRING, "parameters, JSON; with PBT the last ones"),
         Column("metric", STRING, "what is optimised"),
         Column("value", DOUBLE, "its last value"),
         Column("iterations", INT, "reports made before the scheduler stopped the trial"),
+        Column("steps", INT, "optimiser steps done"),
+        Column(
+            "decisions",
+            pa.list_(DECISION),
+            "what the scheduler did: `stop` after a step, or `exploit`: go on from another trial's step, with `params`",
+        ),
         Column("status", STRING, "Ray Tune's status: TERMINATED, ERROR, ..."),
         Column("error", STRING, "why it failed"),
         Column("mlflow_run_id", STRING, "child run in MLflow"),

@@ -43,6 +43,10 @@ class Facts:
     """A batch without any box has a loss: detections where nothing is are punished."""
     criterion: type[nn.Module] | None = None
     """What its loss is computed by, from queries and the boxes they are matched with; None: no class weights."""
+    means: tuple[str, ...] = ()
+    """Parts of the loss that are means over queries; all others are divided by the number of boxes."""
+    counts_all_boxes: bool = False
+    """Its loss itself divides by the boxes of all workers."""
 
 
 _RESNET = {"model_type": "resnet", "out_features": ["stage4"]}
@@ -50,17 +54,17 @@ _PYRAMID = {"model_type": "resnet", "out_features": ["stage2", "stage3", "stage4
 _RT_DETR_LINE = Facts(multiple=32, unused_parameters=True, criterion=RTDetrLoss)
 _DETR_LINE = Facts(default_backbone=_RESNET, criterion=DeformableDetrImageLoss)
 ARCHITECTURES: dict[str, Facts] = {
-    "d_fine": replace(_RT_DETR_LINE, criterion=DFineLoss),
-    "deimv2": replace(_RT_DETR_LINE, backbone="conv_encoder", criterion=Deimv2Loss),
+    "d_fine": replace(_RT_DETR_LINE, criterion=DFineLoss, means=("loss_ddf",)),
+    "deimv2": replace(_RT_DETR_LINE, backbone="conv_encoder", criterion=Deimv2Loss, means=("loss_ddf",)),
     "rt_detr": _RT_DETR_LINE,
     "rt_detr_v2": _RT_DETR_LINE,
-    "detr": replace(_DETR_LINE, softmax=True, criterion=ImageLoss),
-    "table-transformer": replace(_DETR_LINE, softmax=True, criterion=ImageLoss),
+    "detr": replace(_DETR_LINE, softmax=True, criterion=ImageLoss, means=("loss_ce",)),
+    "table-transformer": replace(_DETR_LINE, softmax=True, criterion=ImageLoss, means=("loss_ce",)),
     "conditional_detr": _DETR_LINE,
     "dab-detr": _DETR_LINE,
     "deformable_detr": Facts(unused_parameters=True, default_backbone=_PYRAMID, criterion=DeformableDetrImageLoss),
-    "lw_detr": Facts(unused_parameters=True, learns_from_empty=False, criterion=LwDetrImageLoss),
-    "yolos": Facts(softmax=True, backbone="vit", criterion=ImageLoss),
+    "lw_detr": Facts(unused_parameters=True, learns_from_empty=False, criterion=LwDetrImageLoss, counts_all_boxes=True),
+    "yolos": Facts(softmax=True, backbone="vit", criterion=ImageLoss, means=("loss_ce",)),
 }
 
 

@@ -12,6 +12,7 @@ from lakesight.errors import UserError
 from lakesight.sections import ModelConfig, TrainConfig
 from training.architectures import ARCHITECTURES
 from training.groups import parameter_groups
+from training.per_box import shared
 from training.pyfunc import normalise
 from training.scales import draw_side, sides
 from training.schedule import lr_factor
@@ -36,7 +37,7 @@ class Detector(pl.LightningModule):
             UserError: the loss is not finite.
         """
         out = self._forward(batch)
-        loss: torch.Tensor = out.loss
+        loss = self._of_all_workers(out.loss, out.loss_dict, batch)
         parts = {name: value.detach() for name, value in out.loss_dict.items() if name.startswith("loss_")}
         # Auxiliary layers repeat each part with a suffix: a curve a part is what one looks at.
         parts = {name: value for name, value in parts.items() if name.count("_") == 1}
@@ -44,9 +45,9 @@ class Detector(pl.LightningModule):
             raise _not_finite(_stated(parts), batch, self.global_step)
         self._parts = parts
         self.log("train_step", float(self.global_step + 1))
-        self.log("train_loss", loss.detach())
+        self.log("train_loss", loss.detach(), sync_dist=True)
         self.log("lr", self.optimizers().param_groups[0]["lr"])  # type: ignore[union-attr]  # one optimiser
-        self.log_dict({f"train_{name}": value for name, value in parts.items()})
+        self.log_dict({f"train_{name}": value for name, value in parts.items()}, sync_dist=True)
         return loss
 
     def _forward(self, batch: Batch) -> Any:
@@ -59,6 +60,13 @@ class Detector(pl.LightningModule):
             what = f"the network's boxes are NaN; the parts of the step before: {_stated(self._parts)}"
             raise _not_finite(what, batch, self.global_step) from error
 
+    def _of_all_workers(self, loss: torch.Tensor, parts: dict[str, torch.Tensor], batch: Batch) -> torch.Tensor:
+        if self.trainer.world_size == 1 or self._facts.counts_all_boxes:
+            return loss
+        boxes = float(sum(len(one["class_labels"]) for one in batch.labels))
+        mean_boxes = self.trainer.strategy.reduce(torch.tensor(boxes, device=self.device), reduce_op="mean")
+        return shared(loss, parts, boxes, float(mean_boxes), self._facts.means)
+
     def _scaled(self, pixels: torch.Tensor) -> torch.Tensor:
         """[B, 3, S, S] -> another side, drawn anew every step; boxes are relative and stay."""
         side = draw_side(self._sides, self._train.seed, self.global_step)
@@ -66,9 +74,21 @@ class Detector(pl.LightningModule):
             return pixels
         return interpolate(pixels, size=(side, side), mode="bilinear", antialias=True)
 
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Rates are those of the configuration: of a trial that goes on from another one's checkpoint they differ."""
+        rates = [group["lr"] for group in self._groups()]
+        (schedule,) = checkpoint["lr_schedulers"]
+        factor = lr_factor(schedule["last_epoch"], self._train)
+        for group, rate in zip(checkpoint["optimizer_states"][0]["param_groups"], rates, strict=True):
+            group |= {"lr": rate * factor, "initial_lr": rate, "weight_decay": self._train.weight_decay}
+        schedule |= {"base_lrs": rates, "_last_lr": [rate * factor for rate in rates]}
+
+    def _groups(self) -> list[dict[str, Any]]:
+        return parameter_groups(self.network, self._train, self._facts.backbone)
+
     def configure_optimizers(self) -> Any:
         """AdamW and a learning rate that changes every step."""
-        groups = parameter_groups(self.network, self._train, self._facts.backbone)
+        groups = self._groups()
         optimizer = torch.optim.AdamW(groups, lr=self._train.lr, weight_decay=self._train.weight_decay)
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: lr_factor(step, self._train))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}

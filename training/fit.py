@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from lakesight import cluster, delta, progress
 from lakesight.config import Config
-from lakesight.errors import UserError
+from lakesight.errors import SetupError, UserError
 from lakesight.warehouse import Warehouse, new_run_id
 from training import inputs, resume, runs, tracking
 from training.inputs import Inputs
@@ -50,7 +50,7 @@ def train(
 
     Raises:
         UserError: nothing to learn from, a configuration that cannot be built, an image that does not decode, a loss
-            that is not finite, a disk that is full; or another process trains just this.
+            that is not finite, a disk that is full, a worker that died; or another process trains just this.
     """
     versions = versions or delta.versions(warehouse, *inputs.TABLES)
     config_hash = runs.fingerprint(dataset, versions, config, "model", "augment", "train")
@@ -133,12 +133,20 @@ def _ray_train(warehouse: Warehouse, config: Config, material: Inputs, row: runs
 
 
 def _cause(error: Any) -> Exception:
-    """What a worker raised, if it is for the user; else Ray's error, which has the tracebacks."""
+    """What is for the user: what a worker raised, or that one died; else Ray's error, which has the tracebacks."""
     for failure in error.worker_failures.values():
         raised = getattr(failure, "_base_exc", failure)  # Ray wraps it, and gives no public way back
         if isinstance(raised, UserError):
             return raised
-    return error  # type: ignore[no-any-return]  # ray has no types
+    dead = [rank for rank, failure in error.worker_failures.items() if hasattr(failure, "health_check_failure")]
+    if not dead:
+        return error  # type: ignore[no-any-return]  # ray has no types
+    return SetupError(
+        f"the process of worker {', '.join(map(str, dead))} died",
+        where="most often the system killed it for the memory it took",
+        fix="lower train.batch_size or model.image_size; then run again: it goes on from the last checkpoint. "
+        "train.max_failures replaces dead workers by itself",
+    )
 
 
 @contextmanager

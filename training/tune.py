@@ -1,4 +1,4 @@
-"""Ray Tune glue: a sweep over `tune.space` with ASHA -> `tune_trials`. `lakesight tune`.
+"""Ray Tune glue: a sweep over `tune.space` -> `tune_trials`. `lakesight tune`.
 
 The sweep is a run in MLflow and every trial a child of it. A trial trains with one worker, whatever
 `train.num_workers` is for the final run.
@@ -17,20 +17,19 @@ import yaml
 from lakesight import cluster, delta, progress
 from lakesight import config as configuration
 from lakesight.config import Config
-from lakesight.errors import ConfigError, UserError
+from lakesight.errors import SetupError, UserError
 from lakesight.tables import TUNE_TRIALS
 from lakesight.warehouse import Warehouse
 from training import inputs, resume, runs, tracking
 from training.inputs import Inputs
+from training.search import METRIC, TUNED, refuse_contradictions, search_space, tune_config
 from training.trial import Sweep, run_trial
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-METRIC = "val_AP"
-TUNED = ("model", "augment", "train")
-"""Sections that decide a run, and may be searched."""
-_SAMPLERS = ("uniform", "loguniform", "randint", "choice")
+_CHECKPOINTS = {"pbt": 4}
+"""A trial's; elsewhere one. PBT's others may still want to read an older one."""
 
 
 @dataclass(frozen=True)
@@ -50,11 +49,12 @@ class TuneReport:
 def tune(warehouse: Warehouse, config: Config, *, dataset: str) -> TuneReport:
     """Search for the parameters of the highest validation AP; a finished sweep of equal inputs is re-used.
 
-    One that was killed goes on: trials that had ended are kept, the others start again.
+    One that was killed goes on: trials that had ended are kept, the others go on from their last validation.
 
     Raises:
-        UserError: as `training.fit.train`; or every trial failed.
+        UserError: as `training.fit.train`; `tune` does not suit `train`; or every trial failed.
     """
+    refuse_contradictions(config)
     space = search_space(config)
     versions = delta.versions(warehouse, *inputs.TABLES)
     config_hash = runs.fingerprint(dataset, versions, config, "model", "augment", "train", "tune")
@@ -69,79 +69,67 @@ def tune(warehouse: Warehouse, config: Config, *, dataset: str) -> TuneReport:
         with tracking.run(client, run_id, material, config, config_hash=config_hash, mlflow_run_id=old) as parent:
             sweep = Sweep(config, material, tracking.tracking_uri(warehouse), parent)
             results = _search(warehouse, run_id, sweep, space)
-            rows = [_row(run_id, material, result, _child(client, parent, result)) for result in results]
+            rows = [
+                _row(run_id, material, result, _child(client, parent, result), config.train.steps) for result in results
+            ]
             table = pa.Table.from_pylist(rows, schema=TUNE_TRIALS.arrow)
             delta.commit(warehouse, TUNE_TRIALS.name, table, app_id=run_id, txn=1)
         resume.forget(warehouse, run_id)
     return _report(warehouse, config, run_id, _rows(warehouse, run_id), reused=False)
 
 
-def search_space(config: Config) -> dict[str, Any]:
-    """`tune.space` as Ray Tune's samplers.
-
-    Raises:
-        ConfigError: a parameter that does not exist, or a range that is none.
-    """
-    from ray import tune as ray_tune
-
-    known = configuration.to_dict(config)
-    space: dict[str, Any] = {}
-    for key, sampler in config.tune.space.items():
-        section, _, field = key.partition(".")
-        if section not in TUNED or field.partition(".")[0] not in known[section]:
-            raise ConfigError(
-                f"{key!r} is nothing to tune",
-                where="tune.space",
-                expected=" or ".join(f"{name}.FIELD" for name in TUNED),
-            )
-        if len(sampler) != 1 or not sampler.keys() <= set(_SAMPLERS):
-            raise _no_range(key, f"{sampler} is no range")
-        ((kind, values),) = sampler.items()
-        try:
-            space[key] = ray_tune.choice(values) if kind == "choice" else getattr(ray_tune, kind)(*values)
-        except (ValueError, TypeError) as error:
-            raise _no_range(key, str(error)) from error
-    return space
-
-
-def _no_range(key: str, why: str) -> ConfigError:
-    kinds = " | ".join(_SAMPLERS)
-    return ConfigError(f"{key}: {why}", where="tune.space", expected=f"{{{kinds}: [...]}}", fix="correct that range")
-
-
 def _search(warehouse: Warehouse, run_id: str, sweep: Sweep, space: dict[str, Any]) -> list[Any]:
     """Ray Tune's result of every trial."""
     config = sweep.config
     cluster.connect(config.ray)
+    _refuse_too_many(config)
     from ray import tune as ray_tune
 
     folder = str(resume.folder(warehouse, run_id))
-    trainable = ray_tune.with_parameters(ray_tune.with_resources(run_trial, {"CPU": 1}), sweep=sweep)
+    needs = {"CPU": 1.0} | ({"GPU": 1.0} if config.train.use_gpu else {})
+    trainable = ray_tune.with_parameters(ray_tune.with_resources(run_trial, needs), sweep=sweep)
     if ray_tune.Tuner.can_restore(folder):
         tuner = ray_tune.Tuner.restore(folder, trainable, param_space=space, resume_unfinished=True)
     else:
-        run_config = ray_tune.RunConfig(name=run_id, storage_path=str(Path(folder).parent), verbose=0)
-        tuner = ray_tune.Tuner(trainable, param_space=space, tune_config=_tune_config(config), run_config=run_config)
+        tuner = ray_tune.Tuner(
+            trainable, param_space=space, tune_config=tune_config(config, space), run_config=_run_config(config, folder)
+        )
     with progress.step(f"tune {config.model.name}, {config.tune.trials} trials"):
         grid = tuner.fit()
+    # Ray Tune takes Ctrl-C, saves where it is, and returns as if all trials had ended.
+    saved = ray_tune.Tuner.restore(folder, trainable, param_space=space).get_results()
+    if saved.num_terminated + saved.num_errors < config.tune.trials:
+        raise KeyboardInterrupt
     return [grid[i] for i in range(len(grid))]
 
 
-def _tune_config(config: Config) -> Any:
-    from ray import tune as ray_tune
-    from ray.tune.schedulers import ASHAScheduler
+def _refuse_too_many(config: Config) -> None:
+    """Ray Data reads beside the trials: without a CPU for it, they would wait for ever."""
+    import ray
 
-    steps = config.train.steps
-    return ray_tune.TuneConfig(
-        metric=METRIC,
-        mode="max",
-        num_samples=config.tune.trials,
-        max_concurrent_trials=config.tune.max_concurrent,
-        scheduler=ASHAScheduler(time_attr="step", max_t=steps, grace_period=min(config.tune.grace_steps, steps)),
+    cpus, at_once = int(ray.cluster_resources()["CPU"]), min(config.tune.max_concurrent, config.tune.trials)  # type: ignore[no-untyped-call]  # ray's
+    if at_once >= cpus:
+        raise SetupError(
+            f"{at_once} trials at once need {at_once + 1} CPUs, Ray has {cpus}",
+            where="tune.max_concurrent",
+            fix="lower it, or raise ray.num_cpus (logical ones), or use a larger cluster",
+        )
+
+
+def _run_config(config: Config, folder: str) -> Any:
+    from ray import tune as ray_tune
+
+    return ray_tune.RunConfig(
+        name=Path(folder).name,
+        storage_path=str(Path(folder).parent),
+        verbose=0,
+        stop={"step": config.train.steps},  # before PBT looks: it would change a trial that has no step left
+        checkpoint_config=ray_tune.CheckpointConfig(num_to_keep=_CHECKPOINTS.get(config.tune.scheduler, 1)),
+        failure_config=ray_tune.FailureConfig(max_failures=config.train.max_failures),
     )
 
 
-def _row(run_id: str, material: Inputs, result: Any, mlflow_run_id: str | None) -> runs.Row:
+def _row(run_id: str, material: Inputs, result: Any, mlflow_run_id: str | None, steps: int) -> runs.Row:
     metrics = result.metrics or {}
     return {
         "run_id": run_id,
@@ -152,11 +140,29 @@ def _row(run_id: str, material: Inputs, result: Any, mlflow_run_id: str | None) 
         "metric": METRIC,
         "value": metrics.get(METRIC),
         "iterations": metrics.get("training_iteration", 0),
+        "steps": int(metrics.get("step", 0)),
+        "decisions": _decisions(result, steps),
         "status": "ERROR" if result.error else "TERMINATED",
         "error": str(result.error) if result.error else None,
         "mlflow_run_id": mlflow_run_id,
         "ended_at": datetime.now(UTC),
     }
+
+
+def _decisions(result: Any, steps: int) -> list[dict[str, Any]]:
+    """What the scheduler did with a trial, from what it reported."""
+    metrics, history = result.metrics or {}, result.metrics_dataframe
+    if history is None or "origin" not in history:  # it failed before its first validation
+        return []
+    origins = [json.loads(text) for text in history["origin"].unique()]
+    found = [
+        {"step": one["step"], "action": "exploit", "source_trial_id": one["trial"], "params": one["params"]}
+        for one in origins
+        if one["trial"] != metrics["trial_id"]
+    ]
+    if metrics["step"] < steps and not metrics["ended"] and not result.error:
+        found.append({"step": int(metrics["step"]), "action": "stop", "source_trial_id": None, "params": None})
+    return found
 
 
 def _child(client: "MlflowClient", parent: str, result: Any) -> str | None:

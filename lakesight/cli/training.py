@@ -70,7 +70,7 @@ def train(
 def tune(
     root: Root = DEFAULT_ROOT, dataset: Dataset = None, config: ConfigFile = None, override: Override = None
 ) -> None:
-    """Search `tune.space` with Ray Tune (ASHA) -> tune_trials."""
+    """Search `tune.space` with Ray Tune (ASHA, PBT, Optuna) -> tune_trials."""
     from training.tune import tune as run
 
     settings = start(root, config, override)

@@ -19,6 +19,7 @@ from training.criterion import weigh_classes
 from training.detector import Detector
 from training.export import export
 from training.groups import trainable_counts
+from training.per_box import shared
 from training.pyfunc import normalise, to_xywh
 
 CLASSES = [Category(i, 10 * (i + 1), name) for i, name in enumerate(shapes.CATEGORIES)]
@@ -174,6 +175,31 @@ def logit_gradient(network, batch):
     network.zero_grad()
     out.loss.backward()
     return out.loss.item(), out.logits.grad
+
+
+def test_workers_with_half_a_batch_each_have_the_loss_of_the_batch(learned):
+    """As far as it is divided by boxes: a mean over queries of a part is not a part of the mean."""
+    model, network, _, batch = learned
+    facts = ARCHITECTURES[model.architecture]
+    if facts.counts_all_boxes:
+        return
+    network.eval()  # BatchNorm and denoising look at the batch
+    boxes = [len(one["boxes"]) for one in batch.labels]
+    halves = [slice(0, 2), slice(2, 4)]
+    assert sum(boxes[:2]) != sum(boxes[2:])
+
+    def loss(part, mean_boxes):
+        with torch.no_grad():
+            out = network(pixel_values=normalise(batch.pixels[part]), labels=batch.labels[part])
+        means = sum(value for name, value in out.loss_dict.items() if name.startswith(facts.means))
+        return shared(out.loss, out.loss_dict, sum(boxes[part]), mean_boxes, facts.means) - means
+
+    found = np.mean([loss(half, sum(boxes) / 2).item() for half in halves])
+    close = 0.03 if model.architecture == "deimv2" else 1e-4  # it matches a box several times, and divides by that
+    assert found == pytest.approx(loss(slice(0, 4), sum(boxes)).item(), rel=close)
+    alone = np.mean([loss(half, sum(boxes[half])).item() for half in halves])
+    assert alone != pytest.approx(found, rel=1e-4)
+    network.train()
 
 
 def test_the_side_must_be_the_multiple_of_the_table(learned):

@@ -4,7 +4,6 @@ import json
 import sys
 from pathlib import Path
 
-import mlflow
 import pyarrow as pa
 import pytest
 
@@ -164,20 +163,3 @@ def test_a_table_that_is_vacuumed_under_a_run_is_named(shapes_warehouse, quick_c
     assert row["status"] == "failed"
     assert "VACUUM has removed" in row["error"]
     assert not [path for path in warehouse.state("ray").iterdir() if path.is_dir()]
-
-
-@pytest.mark.slow
-def test_two_workers_give_a_working_model(shapes_warehouse, quick_config, ray_cluster):
-    warehouse = shapes_warehouse()
-    settings = replace(
-        quick_config, {"train.num_workers": 2, "train.batch_size": 2, "train.steps": 6, "train.val_every": 6}
-    )
-    report = train(warehouse, settings, dataset="shapes")
-    assert report.metrics["step"] == 6
-    tracking.connect(warehouse)
-    model = mlflow.pyfunc.load_model(report.model_uri)
-    import pandas as pd
-
-    image = delta.read(warehouse, "samples", columns=["content"])["content"][0].as_py()
-    found = model.predict(pd.DataFrame({"image": [image]}))
-    assert found["error"].isna().all()

@@ -156,6 +156,19 @@ def test_the_test_above_can_fail(job, tmp_path):
     assert rest[8]["train_loss"] != whole[8]["train_loss"]
 
 
+def test_a_run_that_goes_on_with_other_rates_learns_at_those(job, tmp_path):
+    """As a trial does that another one's weights were given to."""
+    go(job("train.backbone_lr_ratio=0.5"), tmp_path / "whole")
+    other = job("train.backbone_lr_ratio=0.1", "train.lr=3e-3", "train.weight_decay=0.5")
+    go(other, tmp_path / "other")
+    go(other, tmp_path / "resumed", resume=tmp_path / "whole" / "4")
+    ours, theirs = (torch.load(tmp_path / n / "8" / checkpoint.STATE, weights_only=True) for n in ("resumed", "other"))
+    assert ours["lr_schedulers"] == theirs["lr_schedulers"]
+    groups = [state["optimizer_states"][0]["param_groups"] for state in (ours, theirs)]
+    assert groups[0] == groups[1]
+    assert groups[0][0]["initial_lr"] == 3e-3
+
+
 def test_a_run_that_had_ended_does_nothing_more(job, tmp_path):
     go(job("train.steps=4"), tmp_path / "whole")
     assert go(job("train.steps=4"), tmp_path / "again", resume=tmp_path / "whole" / "4") == {}

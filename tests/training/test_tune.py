@@ -1,15 +1,24 @@
-"""`lakesight tune`: rows a trial, child runs in MLflow, the finished sweep is re-used."""
+"""`lakesight tune`: rows a trial, child runs in MLflow, the finished sweep is re-used, an interrupted one goes on."""
 
+import functools
 import json
+import os
+import signal
+import sys
+import time
 
 import pytest
+from ray import cloudpickle
 
 from lakesight import delta
 from lakesight.config import load, replace
-from lakesight.errors import ConfigError
+from lakesight.errors import ConfigError, SetupError
 from training import tracking
 from training import tune as tuning
-from training.tune import search_space, tune
+from training.search import search_space, tune_config
+from training.tune import tune
+
+cloudpickle.register_pickle_by_value(sys.modules[__name__])  # trials cannot import tests
 
 
 @pytest.mark.slow
@@ -43,34 +52,104 @@ def test_a_sweep_leaves_its_trials_and_is_re_used(shapes_warehouse, quick_config
     assert delta.version(warehouse, "tune_trials") == before
 
 
-@pytest.mark.slow
-def test_a_sweep_that_was_interrupted_keeps_the_trials_that_had_ended(
-    shapes_warehouse, quick_config, ray_cluster, monkeypatch
-):
-    warehouse = shapes_warehouse()
-    space = {"train.lr": {"choice": [1e-3, 1e-4]}}
-    settings = replace(
-        quick_config, {"tune.trials": 2, "tune.max_concurrent": 2, "tune.space": space, "train.steps": 5}
-    )
+def watched_trial(params, sweep, *, driver, folder, together, interrupt_at):
+    """`run_trial`; after every third step so many wait for each other; the first one in a step sends Ctrl-C."""
+    from ray import tune
 
-    def interrupted(*args, **kwargs):
-        raise KeyboardInterrupt
+    from training.detector import Detector
+    from training.trial import run_trial
 
-    row = tuning._row
-    monkeypatch.setattr(tuning, "_row", interrupted)  # all trials are done, nothing is written yet
-    with pytest.raises(KeyboardInterrupt):
-        tune(warehouse, settings, dataset="shapes")
-    monkeypatch.setattr(tuning, "_row", row)
-    assert delta.read(warehouse, "tune_trials").num_rows == 0
+    step, trial_id = Detector.training_step, tune.get_context().get_trial_id()
+
+    def watched_step(self, batch, batch_idx):
+        at = self.global_step
+        if at and at % 3 == 0:
+            (folder / f"{at}-{trial_id}").touch()
+            while len(list(folder.glob(f"{at}-*"))) < together:
+                time.sleep(0.05)
+        if at == interrupt_at and not (folder / "interrupted").exists():
+            (folder / "interrupted").touch()
+            os.kill(driver, signal.SIGINT)
+        return step(self, batch, batch_idx)
+
+    Detector.training_step = watched_step
+    try:
+        run_trial(params, sweep)
+    finally:
+        Detector.training_step = step
+
+
+@pytest.fixture
+def interrupted_sweep(shapes_warehouse, quick_config, ray_cluster, monkeypatch, tmp_path):
+    """A function: a sweep with these settings that gets Ctrl-C and is called again; warehouse, report, rows by trial."""
+
+    def sweep(*, together, interrupt_at, **settings):
+        warehouse = shapes_warehouse()
+        config = replace(
+            quick_config,
+            {"train.steps": 12, "train.val_every": 3, "train.val_pictures": 0, "train.warmup_steps": 0}
+            | {"tune.space": {"train.lr": {"loguniform": [1e-4, 3e-3]}}}
+            | {f"tune.{name}": value for name, value in settings.items()},
+        )
+        with monkeypatch.context() as patch:
+            watch = {"driver": os.getpid(), "folder": tmp_path, "together": together, "interrupt_at": interrupt_at}
+            trial = functools.update_wrapper(functools.partial(watched_trial, **watch), tuning.run_trial)
+            patch.setattr(tuning, "run_trial", trial)
+            with pytest.raises(KeyboardInterrupt):
+                tune(warehouse, config, dataset="shapes")
+        assert (tmp_path / "interrupted").exists()
+        assert delta.read(warehouse, "tune_trials").num_rows == 0
+        report = tune(warehouse, config, dataset="shapes")
+        rows = {row["trial_id"]: row for row in delta.read(warehouse, "tune_trials").to_pylist()}
+        assert {row["status"] for row in rows.values()} == {"TERMINATED"}
+        assert report.num_trials == len(rows) == config.tune.trials
+        best = rows[max(rows, key=lambda trial_id: rows[trial_id]["value"])]
+        assert (
+            load(report.config_path).train.lr
+            == json.loads(best["params"])["train.lr"]
+            == report.best_params["train.lr"]
+        )
+        return warehouse, rows
+
+    return sweep
+
+
+def children(warehouse):
     client = tracking.connect(warehouse)
     experiment = client.get_experiment_by_name(tracking.EXPERIMENT).experiment_id
-    before = {run.info.run_id: run.info.end_time for run in client.search_runs([experiment])}
+    found = client.search_runs([experiment])
+    return client, {run.info.run_id: run for run in found if "mlflow.parentRunId" in run.data.tags}
 
-    report = tune(warehouse, settings, dataset="shapes")
-    assert report.num_trials == 2
-    after = client.search_runs([experiment])
-    assert {run.info.run_id for run in after} == set(before)  # no trial was trained again
-    assert {run.info.status for run in after} == {"FINISHED"}
+
+@pytest.mark.slow
+def test_with_pbt_the_worse_trial_goes_on_from_the_better_one(interrupted_sweep):
+    warehouse, rows = interrupted_sweep(
+        together=2, interrupt_at=10, scheduler="pbt", trials=2, max_concurrent=2, perturb_steps=3
+    )
+    client, runs = children(warehouse)
+    assert runs.keys() == {row["mlflow_run_id"] for row in rows.values()}  # a trial is one run, whatever happens
+    exploits = {trial_id: row["decisions"] for trial_id, row in rows.items() if row["decisions"]}
+    assert exploits
+    for trial_id, decisions in exploits.items():
+        assert {decision["action"] for decision in decisions} == {"exploit"}
+        assert {decision["source_trial_id"] for decision in decisions} == rows.keys() - {trial_id}
+        assert {decision["step"] for decision in decisions} <= {3, 6, 9}
+        assert decisions[-1]["params"] == rows[trial_id]["params"]
+        used = client.get_metric_history(rows[trial_id]["mlflow_run_id"], "tuned/train.lr")
+        assert {json.loads(d["params"])["train.lr"] for d in decisions} < {point.value for point in used}
+        assert all(1e-4 <= point.value <= 3e-3 for point in used)
+    assert {row["steps"] for row in rows.values()} == {12}
+
+
+@pytest.mark.slow
+def test_optuna_goes_on_with_what_it_learned_and_asha_stops_what_lags(interrupted_sweep):
+    warehouse, rows = interrupted_sweep(together=1, interrupt_at=7, search="optuna", trials=3, grace_steps=3)
+    _, runs = children(warehouse)
+    assert {row["mlflow_run_id"] for row in rows.values()} == runs.keys()  # none began again
+    assert len({row["params"] for row in rows.values()}) == 3
+    for row in rows.values():
+        stops = [(decision["action"], decision["step"]) for decision in row["decisions"]]
+        assert stops == ([("stop", row["steps"])] if row["steps"] < 12 else [])
 
 
 @pytest.mark.parametrize(
@@ -81,8 +160,57 @@ def test_a_sweep_that_was_interrupted_keeps_the_trials_that_had_ended(
         ({"train.lr": {"normal": [0, 1]}}, "no range"),
         ({"train.lr": {"loguniform": [0, 1]}}, "train.lr"),
         ({"train.lr": {}}, "no range"),
+        ({"train.num_workers": {"choice": [1, 2]}}, "nothing to tune"),
     ],
 )
 def test_a_space_that_is_none_is_refused(quick_config, space, message):
     with pytest.raises(ConfigError, match=message):
         search_space(replace(quick_config, {"tune.space": space}))
+
+
+PBT = {"tune.scheduler": "pbt", "tune.trials": 2, "tune.max_concurrent": 2, "tune.perturb_steps": 5}
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"tune.space": {"model.config.d_model": {"choice": [32, 64]}}}, "cannot change in the middle"),
+        ({"tune.space": {"train.ema_decay": {"uniform": [0, 0.9]}}}, "cannot change in the middle"),
+        ({"tune.perturb_steps": 10}, "would change nothing in 10 steps"),
+        ({"train.val_every": 10}, "would change nothing in 10 steps"),
+        ({"train.patience": 3}, "early stopping"),
+    ],
+)
+def test_what_pbt_cannot_do_is_refused_before_anything_is_written(shapes_warehouse, quick_config, settings, message):
+    warehouse = shapes_warehouse()
+    with pytest.raises(ConfigError, match=message):
+        tune(warehouse, replace(quick_config, PBT | settings), dataset="shapes")
+    assert not warehouse.state("mlflow.db").exists()
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (["tune.scheduler=hyperband"], "tune.scheduler"),
+        (["tune.scheduler=pbt"], "max_concurrent of all"),
+        (["tune.scheduler=pbt", "tune.trials=2", "tune.max_concurrent=2", "tune.search=optuna"], "proposes by itself"),
+        (["tune.trials=0"], "trials must be positive"),
+        (["tune.space={}"], "space must name a parameter"),
+    ],
+)
+def test_settings_that_contradict_each_other_are_refused(settings, message):
+    with pytest.raises(ConfigError, match=message):
+        load(None, settings)
+
+
+def test_more_trials_at_once_than_there_is_room_for_are_refused(shapes_warehouse, quick_config, ray_cluster):
+    settings = replace(quick_config, {"tune.trials": 4, "tune.max_concurrent": 4})
+    with pytest.raises(SetupError, match="4 trials at once need 5 CPUs, Ray has 4"):
+        tune(shapes_warehouse(), settings, dataset="shapes")
+
+
+@pytest.mark.parametrize(("proposed", "kept"), [(5e-3, 3e-3), (1e-5, 1e-4), (2e-3, 2e-3)])
+def test_what_pbt_multiplies_stays_in_the_space(quick_config, proposed, kept):
+    config = replace(quick_config, PBT | {"tune.space": {"train.lr": {"loguniform": [1e-4, 3e-3]}}})
+    explore = tune_config(config, search_space(config)).scheduler._custom_explore_fn
+    assert explore({"train.lr": proposed}) == {"train.lr": kept}
