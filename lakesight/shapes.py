@@ -25,10 +25,11 @@ Xyxy = tuple[float, float, float, float]
 
 @dataclass(frozen=True)
 class Shape:
-    """One drawn shape: `label` indexes `CATEGORIES`, `box` is xyxy in pixels."""
+    """One drawn shape: `label` indexes `CATEGORIES`, `box` is xyxy in pixels, `polygon` its border: x, y, x, y, ..."""
 
     label: int
     box: Xyxy
+    polygon: tuple[float, ...]
 
 
 def draw(rng: np.random.Generator, size: int) -> tuple[Image.Image, list[Shape]]:
@@ -89,14 +90,26 @@ def _draw_shape(pen: ImageDraw.ImageDraw, rng: np.random.Generator, place: Xyxy)
     if label == 0:
         box = (left, top + squeeze, right, bottom - squeeze)
         pen.ellipse(box, fill=fill, outline=outline)
+        border = _ellipse(box)
     elif label == 1:
         box = (left + squeeze, top, right - squeeze, bottom)
         pen.rectangle(box, fill=fill, outline=outline)
+        border = [(box[0], box[1]), (box[2], box[1]), (box[2], box[3]), (box[0], box[3])]
     else:
         box = place
         base, tip = (bottom, top) if rng.random() < 0.5 else (top, bottom)
-        pen.polygon([(left, base), (right, base), (rng.uniform(left, right), tip)], fill=fill, outline=outline)
-    return Shape(label, (float(box[0]), float(box[1]), float(box[2]), float(box[3])))
+        border = [(left, base), (right, base), (rng.uniform(left, right), tip)]
+        pen.polygon(border, fill=fill, outline=outline)
+    polygon = tuple(float(side) for corner in border for side in corner)
+    return Shape(label, (float(box[0]), float(box[1]), float(box[2]), float(box[3])), polygon)
+
+
+def _ellipse(box: Xyxy) -> list[tuple[float, float]]:
+    """24 corners of the ellipse in a box."""
+    angles = np.linspace(0, 2 * np.pi, 24, endpoint=False)
+    x = (box[0] + box[2]) / 2 + (box[2] - box[0]) / 2 * np.cos(angles)
+    y = (box[1] + box[3]) / 2 + (box[3] - box[1]) / 2 * np.sin(angles)
+    return list(zip(x.tolist(), y.tolist(), strict=True))
 
 
 def write_coco(

@@ -1,4 +1,4 @@
-"""Lightning glue: one optimiser step of a DETR-family detector."""
+"""Lightning glue: one optimiser step of a model."""
 
 from typing import Any
 
@@ -15,13 +15,14 @@ from training.groups import parameter_groups
 from training.pyfunc import normalise
 from training.scales import draw_side, sides
 from training.schedule import lr_factor
+from training.targets import targets
 
 
 class Detector(pl.LightningModule):
-    """A network that computes its own loss, AdamW, and one learning rate schedule over all steps."""
+    """A network of any task that computes its own loss, AdamW, and one learning rate schedule over all steps."""
 
     def __init__(self, network: PreTrainedModel, model: ModelConfig, train: TrainConfig) -> None:
-        """`network`: of transformers' object detection family, with the wanted parameters trainable."""
+        """`network`: of `build_network`, with the wanted parameters trainable."""
         super().__init__()
         self.network = network
         self._train = train
@@ -34,9 +35,10 @@ class Detector(pl.LightningModule):
         Raises:
             UserError: the loss is not finite.
         """
-        out = self.network(pixel_values=self._scaled(normalise(batch.pixels)), labels=batch.labels)
+        out = self.network(pixel_values=self._scaled(normalise(batch.pixels)), **targets(batch, self._facts.task))
         loss: torch.Tensor = out.loss
-        parts = {name: value.detach() for name, value in out.loss_dict.items() if name.startswith("loss_")}
+        every = out.get("loss_dict") or {}  # only detectors give it
+        parts = {name: value.detach() for name, value in every.items() if name.startswith("loss_")}
         # Auxiliary layers repeat each part with a suffix: a curve a part is what one looks at.
         parts = {name: value for name, value in parts.items() if name.count("_") == 1}
         if not torch.isfinite(loss):
@@ -48,7 +50,7 @@ class Detector(pl.LightningModule):
         return loss
 
     def _scaled(self, pixels: torch.Tensor) -> torch.Tensor:
-        """[B, 3, S, S] -> another side, drawn anew every step; boxes are relative and stay."""
+        """[B, 3, S, S] -> another side, drawn anew every step; boxes and the points of masks are relative and stay."""
         side = draw_side(self._sides, self._train.seed, self.global_step)
         if side == pixels.shape[-1]:
             return pixels
@@ -65,7 +67,7 @@ class Detector(pl.LightningModule):
 def _not_finite(parts: dict[str, torch.Tensor], batch: Batch, step: int) -> UserError:
     values = ", ".join(f"{name}={value.item():.3g}" for name, value in parts.items())
     return UserError(
-        f"the loss is not finite at step {step}: {values}",
+        f"the loss is not finite at step {step}" + (f": {values}" if values else ""),
         where=f"image_ids {batch.image_ids}",
         expected="a finite loss",
         fix="lower train.lr or train.clip_norm, lengthen train.warmup_steps, or look at these images' boxes",

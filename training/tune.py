@@ -22,12 +22,12 @@ from lakesight.tables import TUNE_TRIALS
 from lakesight.warehouse import Warehouse
 from training import inputs, resume, runs, tracking
 from training.inputs import Inputs
+from training.tasks import SCORES, Task
 from training.trial import Sweep, run_trial
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-METRIC = "val_AP"
 TUNED = ("model", "augment", "train")
 """Sections that decide a run, and may be searched."""
 _SAMPLERS = ("uniform", "loguniform", "randint", "choice")
@@ -48,7 +48,7 @@ class TuneReport:
 
 
 def tune(warehouse: Warehouse, config: Config, *, dataset: str) -> TuneReport:
-    """Search for the parameters of the highest validation AP; a finished sweep of equal inputs is re-used.
+    """Search for the parameters of the best validation; a finished sweep of equal inputs is re-used.
 
     One that was killed goes on: trials that had ended are kept, the others start again.
 
@@ -121,19 +121,21 @@ def _search(warehouse: Warehouse, run_id: str, sweep: Sweep, space: dict[str, An
         tuner = ray_tune.Tuner.restore(folder, trainable, param_space=space, resume_unfinished=True)
     else:
         run_config = ray_tune.RunConfig(name=run_id, storage_path=str(Path(folder).parent), verbose=0)
-        tuner = ray_tune.Tuner(trainable, param_space=space, tune_config=_tune_config(config), run_config=run_config)
+        tuner = ray_tune.Tuner(
+            trainable, param_space=space, tune_config=_tune_config(config, sweep.inputs.task), run_config=run_config
+        )
     with progress.step(f"tune {config.model.name}, {config.tune.trials} trials"):
         grid = tuner.fit()
     return [grid[i] for i in range(len(grid))]
 
 
-def _tune_config(config: Config) -> Any:
+def _tune_config(config: Config, task: Task) -> Any:
     from ray import tune as ray_tune
     from ray.tune.schedulers import ASHAScheduler
 
     steps = config.train.steps
     return ray_tune.TuneConfig(
-        metric=METRIC,
+        metric=SCORES[task],
         mode="max",
         num_samples=config.tune.trials,
         max_concurrent_trials=config.tune.max_concurrent,
@@ -149,8 +151,8 @@ def _row(run_id: str, material: Inputs, result: Any, mlflow_run_id: str | None) 
         "dataset": material.dataset,
         "table_versions": list(material.versions.items()),
         "params": json.dumps(result.config),
-        "metric": METRIC,
-        "value": metrics.get(METRIC),
+        "metric": SCORES[material.task],
+        "value": metrics.get(SCORES[material.task]),
         "iterations": metrics.get("training_iteration", 0),
         "status": "ERROR" if result.error else "TERMINATED",
         "error": str(result.error) if result.error else None,
@@ -181,21 +183,22 @@ def _report(warehouse: Warehouse, config: Config, run_id: str, rows: list[runs.R
         raise UserError(
             f"all {len(rows)} trials failed",
             where=f"tune_trials, run_id={run_id}",
-            expected="one that reports an AP",
+            expected="one that reports a validation",
             fix=f"look at the first one's error: {(rows[0]['error'] or '').splitlines()[:1]}",
         )
     best = max(worked, key=lambda row: row["value"])
     params = json.loads(best["params"])
-    place = _write_best(warehouse, run_id, configuration.replace(config, params), best["value"])
-    return TuneReport(run_id, METRIC, params, best["value"], len(rows), place, reused)
+    place = _write_best(warehouse, run_id, configuration.replace(config, params), best)
+    return TuneReport(run_id, best["metric"], params, best["value"], len(rows), place, reused)
 
 
-def _write_best(warehouse: Warehouse, run_id: str, config: Config, value: float) -> Path:
+def _write_best(warehouse: Warehouse, run_id: str, config: Config, best: runs.Row) -> Path:
     """What `lakesight train --config` takes: the sweep's configuration with the best parameters in it."""
     place = warehouse.state("tuned", f"{run_id}.yaml")
     place.parent.mkdir(exist_ok=True)
     sections = {name: values for name, values in configuration.to_dict(config).items() if name in TUNED}
-    text = f"# The best trial of {run_id}: {METRIC} {value:.3f} on the validation images.\n" + yaml.safe_dump(sections)
+    score = f"{best['metric']} {best['value']:.3f}"
+    text = f"# The best trial of {run_id}: {score} on the validation images.\n" + yaml.safe_dump(sections)
     unfinished = place.with_suffix(".part")
     unfinished.write_text(text)
     unfinished.replace(place)
