@@ -10,7 +10,7 @@ import numpy as np
 from features.plan import in_order, remaining, share, shuffled
 from features.snapshot import Split, read_splits
 from lakesight.config import Config
-from lakesight.errors import TableError
+from lakesight.errors import ConfigError, TableError
 from lakesight.warehouse import Warehouse
 from training.balance import repeated, repeats
 from training.classes import Category, read_categories
@@ -67,6 +67,7 @@ def read_inputs(warehouse: Warehouse, config: Config, dataset: str, versions: Ma
     if config.train.oversample:
         train = repeated(train, repeats(labels, config.train.oversample, config.train.seed))
     network = network_config(config.model, categories)
+    _refuse_mixing(config, task)
     queries, most = num_queries(network), int(np.bincount(labels.row).max())
     if queries and most > queries:
         log.warning("an image has %d boxes, the model %d queries: the loss drops the rest", most, queries)
@@ -88,6 +89,18 @@ def _usable(dataset: str, name: str, split: Split, task: Task) -> tuple[Split, L
     if not split.num_rows or not len(labels.row):
         raise _nothing(dataset, name, split, LEARNED_FROM[task])
     return split, labels
+
+
+def _refuse_mixing(config: Config, task: Task) -> None:
+    """A picture made of several is of several classes."""
+    for name in ("mosaic", "mixup", "copy_paste"):
+        if task == "classification" and getattr(config.augment, name):
+            raise ConfigError(
+                f"{config.model.architecture} learns one class an image: others cannot be mixed in",
+                where=f"augment.{name}",
+                expected="0",
+                fix="remove it",
+            )
 
 
 def _nothing(dataset: str, name: str, split: Split, what: str) -> TableError:
