@@ -15,8 +15,8 @@ from benchmarks.frame import Result, side_by_side
 from lakesight import delta
 from lakesight.tables import TABLES
 from lakesight.warehouse import Warehouse, create_warehouse
-from quality.coco import box_stats
 from quality.comparison import read_comparison
+from quality.judge import judge
 from serving.importing import import_detections
 
 GOAL = 15.0
@@ -109,9 +109,7 @@ def ours(warehouse: Warehouse) -> list[float | None]:
     """What `lakesight evaluate` computes, from the tables to the numbers."""
     versions = delta.versions(warehouse, "images", "annotations", "categories", "predictions")
     sides = read_comparison(warehouse, versions, "bench", "1", "bench", "val")
-    numbers = range(1, len(sides.image_ids) + 1)
-    stats = box_stats(numbers, sides.categories, sides.truth, sides.detections)
-    return [metric.value for metric in stats.overall]
+    return [metric.value for metric in judge(sides)[0].overall]
 
 
 def pycocotools(folder: Path) -> list[float | None]:

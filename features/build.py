@@ -101,7 +101,7 @@ WITH annotated AS (
   SELECT a.image_id, array_sort(collect_list(struct(a.annotation_id, a.category_id, c.label, a.bbox,
     coalesce(a.area, a.bbox[2] * a.bbox[3]) AS area, a.iscrowd, a.segmentation, a.keypoints))) AS annotations
   FROM built_annotations a JOIN built_categories c ON a.category_id = c.category_id
-  WHERE a.bbox IS NOT NULL GROUP BY a.image_id
+  GROUP BY a.image_id
 ), chosen AS (
   SELECT i.*, coalesce(n.annotations, array()) AS annotations, s.chosen_split
   FROM built_images i JOIN built_splits s ON i.image_id = s.image_id LEFT JOIN annotated n ON i.image_id = n.image_id

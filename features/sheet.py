@@ -20,7 +20,7 @@ WHITE = (255, 255, 255)
 
 
 def contact_sheet(batch: Batch, names: Sequence[str]) -> Pixels:
-    """[H, W, 3]; `names`: of the classes, by label. Above each picture: its image_id and number of boxes."""
+    """[H, W, 3]; `names`: of the classes, by label. Above each picture: its image_id, number of boxes, and class."""
     tiles = [_tile(batch, number, names) for number in range(len(batch.image_ids))]
     height, width = tiles[0].shape[:2]
     columns = math.ceil(math.sqrt(len(tiles)))
@@ -46,7 +46,9 @@ def _tile(batch: Batch, number: int, names: Sequence[str]) -> Pixels:
     image = Image.new("RGB", (width, height + CAPTION), WHITE)
     image.paste(Image.fromarray(pixels), (0, CAPTION))
     draw, font = ImageDraw.Draw(image), ImageFont.load_default(13)
-    draw.text((2, 1), f"{batch.image_ids[number]}: {len(classes)} boxes", fill=(0, 0, 0), font=font)
+    whole = [names[a["label"]] for a in batch.annotations[number] if a["bbox"] is None]
+    what = ", ".join([f"{len(classes)} boxes"] * bool(classes or not whole) + whole)
+    draw.text((2, 1), f"{batch.image_ids[number]}: {what}", fill=(0, 0, 0), font=font)
     boxes = xywh_to_xyxy(cxcywh_to_xywh(labels["boxes"].numpy(), height, width))
     for (left, y, right, end), label in zip(boxes.tolist(), classes, strict=True):
         top, bottom = y + CAPTION, end + CAPTION

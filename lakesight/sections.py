@@ -124,12 +124,12 @@ class BuildConfig:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ModelConfig:
-    """A DETR-family detector, built from configuration (or started from local weights)."""
+    """A model, built from configuration (or started from local weights)."""
 
     name: str = "detector"
     """Name in the model registry."""
     architecture: str = "d_fine"
-    """`model_type` of transformers' AutoModelForObjectDetection."""
+    """transformers' `model_type`; the task follows: boxes, masks (`mask2former`), classes of images (`resnet`, ...)."""
     image_size: int = 96
     """Side of the square input, pixels; a multiple of 32 for the RT-DETR line."""
     config: dict[str, Any] = dataclasses.field(default_factory=dict)
@@ -137,7 +137,7 @@ class ModelConfig:
     pretrained: str | None = None
     """Weights to start from: a folder with `config.json` and `model.safetensors`, a `.safetensors` file, a hub name."""
     score_threshold: float = 0.05
-    """Detections below are not written to `predictions`."""
+    """Detections below are not written to `predictions`; of the classes of an image the best one always is."""
     max_detections: int = 100
     """Detections an image, best first (COCO's 100)."""
     nms_iou: float = 1.0
@@ -241,13 +241,13 @@ class TrainConfig:
     val_pictures: int = 4
     """Validation images that are drawn with boxes for MLflow at each validation."""
     patience: int = 0
-    """End after this many validations without a better AP; 0: never. The schedule does not know of it."""
+    """End after this many validations without a better score; 0: never. The schedule does not know of it."""
     min_delta: float = 0.001
-    """How much more AP counts as better, for `patience`."""
+    """How much more counts as better, for `patience`."""
     checkpoint_every: int = 0
     """Steps between checkpoints a killed run resumes from; 0: at validations only."""
     keep_checkpoints: int = 1
-    """Checkpoints on disk while a run trains, best AP first; the last one is always kept besides."""
+    """Checkpoints on disk while a run trains, best score first; the last one is always kept besides."""
     keep_every: int = 0
     """Steps between networks that stay with the run in MLflow, for `lakesight register --step`; 0: the best only."""
     max_failures: int = 0

@@ -25,20 +25,21 @@ Xyxy = tuple[float, float, float, float]
 
 @dataclass(frozen=True)
 class Shape:
-    """One drawn shape: `label` indexes `CATEGORIES`, `box` is xyxy in pixels."""
+    """One drawn shape: `label` indexes `CATEGORIES`, `box` is xyxy in pixels, `polygon` its border: x, y, x, y, ..."""
 
     label: int
     box: Xyxy
+    polygon: tuple[float, ...]
 
 
-def draw(rng: np.random.Generator, size: int) -> tuple[Image.Image, list[Shape]]:
-    """One square RGB image of `size` pixels a side, and the shapes on it."""
+def draw(rng: np.random.Generator, size: int, most: int = MAX_SHAPES) -> tuple[Image.Image, list[Shape]]:
+    """One square RGB image of `size` pixels a side, and the shapes on it: at most `most`."""
     image = _background(rng, size)
     pen = ImageDraw.Draw(image)
     for _ in range(rng.integers(0, 4)):
         pen.line(rng.integers(0, size, 4).tolist(), fill=_colour(rng), width=1)
     shapes: list[Shape] = []
-    for _ in range(rng.integers(1, MAX_SHAPES + 1)):
+    for _ in range(rng.integers(1, most + 1)):
         place = _free_place(rng, size, [shape.box for shape in shapes])
         if place is not None:
             shapes.append(_draw_shape(pen, rng, place))
@@ -89,14 +90,26 @@ def _draw_shape(pen: ImageDraw.ImageDraw, rng: np.random.Generator, place: Xyxy)
     if label == 0:
         box = (left, top + squeeze, right, bottom - squeeze)
         pen.ellipse(box, fill=fill, outline=outline)
+        border = _ellipse(box)
     elif label == 1:
         box = (left + squeeze, top, right - squeeze, bottom)
         pen.rectangle(box, fill=fill, outline=outline)
+        border = [(box[0], box[1]), (box[2], box[1]), (box[2], box[3]), (box[0], box[3])]
     else:
         box = place
         base, tip = (bottom, top) if rng.random() < 0.5 else (top, bottom)
-        pen.polygon([(left, base), (right, base), (rng.uniform(left, right), tip)], fill=fill, outline=outline)
-    return Shape(label, (float(box[0]), float(box[1]), float(box[2]), float(box[3])))
+        border = [(left, base), (right, base), (rng.uniform(left, right), tip)]
+        pen.polygon(border, fill=fill, outline=outline)
+    polygon = tuple(float(side) for corner in border for side in corner)
+    return Shape(label, (float(box[0]), float(box[1]), float(box[2]), float(box[3])), polygon)
+
+
+def _ellipse(box: Xyxy) -> list[tuple[float, float]]:
+    """24 corners of the ellipse in a box."""
+    angles = np.linspace(0, 2 * np.pi, 24, endpoint=False)
+    x = (box[0] + box[2]) / 2 + (box[2] - box[0]) / 2 * np.cos(angles)
+    y = (box[1] + box[3]) / 2 + (box[3] - box[1]) / 2 * np.sin(angles)
+    return list(zip(x.tolist(), y.tolist(), strict=True))
 
 
 def write_coco(
@@ -108,10 +121,12 @@ def write_coco(
     size: int = 96,
     first_id: int = 1,
     night_camera: bool = False,
+    masks: bool = False,
 ) -> Path:
     """Write `folder/<split>/*.jpg` and `folder/instances_<split>.json`; returns the JSON's path.
 
     With `night_camera` every second image comes from camera `yard`, darkened and noisier; all others from `gate`.
+    With `masks` annotations have polygons.
     Image `i` depends on `seed` and `i` only.
     """
     images = folder / split
@@ -123,10 +138,23 @@ def write_coco(
         record = _image_record(first_id + i, split, size, "yard" if night else "gate")
         image.save(images / record["file_name"], quality=92)
         coco["images"].append(record)
-        coco["annotations"].extend(_annotations(shapes, record["id"], len(coco["annotations"]) + first_id))
+        coco["annotations"].extend(_annotations(shapes, record["id"], len(coco["annotations"]) + first_id, masks))
     path = folder / f"instances_{split}.json"
     path.write_text(json.dumps(coco))
     return path
+
+
+def write_folders(folder: Path, *, split: str, num_images: int, seed: int, size: int = 64) -> Path:
+    """Write `folder/<split>/<class>/*.jpg`, one shape an image, as `lakesight ingest folders` reads them; `folder`.
+
+    Image `i` depends on `seed` and `i` only.
+    """
+    for i in range(num_images):
+        image, (shape,) = draw(np.random.default_rng([seed, i]), size, most=1)
+        of_class = folder / split / CATEGORIES[shape.label]
+        of_class.mkdir(parents=True, exist_ok=True)
+        image.save(of_class / f"{i:06d}.jpg", quality=92)
+    return folder
 
 
 def _scene(rng: np.random.Generator, size: int, night: bool) -> tuple[Image.Image, list[Shape]]:
@@ -152,7 +180,7 @@ def _image_record(image_id: int, split: str, size: int, camera: str) -> dict[str
     }
 
 
-def _annotations(shapes: list[Shape], image_id: int, first_id: int) -> Iterator[dict[str, Any]]:
+def _annotations(shapes: list[Shape], image_id: int, first_id: int, masks: bool) -> Iterator[dict[str, Any]]:
     for annotation_id, shape in enumerate(shapes, first_id):
         left, top, right, bottom = shape.box
         bbox = [left, top, right - left, bottom - top]
@@ -164,7 +192,7 @@ def _annotations(shapes: list[Shape], image_id: int, first_id: int) -> Iterator[
             "bbox": bbox,
             "area": area,
             "iscrowd": 0,
-            "segmentation": [],
+            "segmentation": [shape.polygon] if masks else [],
         }
 
 

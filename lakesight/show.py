@@ -198,15 +198,16 @@ def tuned(report: "TuneReport") -> None:
 
 
 def evaluated(report: "EvaluateReport") -> None:
-    """COCO's numbers, and the classes."""
+    """The numbers over all classes: of boxes or classes, and of masks where there are some."""
     _print(
         f"{report.model_name}/{report.model_version} on {report.dataset}/{report.split}: {report.num_images:,} images,"
     )
     _print(f"{report.num_annotations:,} annotations, {report.num_detections:,} detections")
-    grid = _grid("metric", "IoU", "area", "detections", "value")
-    for m in report.stats.overall:
-        value = "-" if m.value is None else f"{m.value:.3f}"
-        grid.add_row(m.metric, m.iou, m.area_range, str(m.max_detections), value)
+    masks = report.mask_stats.overall if report.mask_stats else ()
+    grid = _grid("metric", "IoU", "area", "detections", "value", *(["of masks"] if masks else []))
+    for place, m in enumerate(report.stats.overall):
+        values = ["-" if one.value is None else f"{one.value:.3f}" for one in (m, *masks[place : place + 1])]
+        grid.add_row(m.metric, m.iou or "-", m.area_range, str(m.max_detections), *values)
     _print(grid)
 
 

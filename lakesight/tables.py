@@ -319,7 +319,11 @@ SAMPLES = Table(
         Column("width", INT, "stored pixels"),
         Column("height", INT, "stored pixels"),
         Column("exif_orientation", INT, "EXIF tag 274"),
-        Column("annotations", pa.list_(SAMPLE_ANNOTATION), "sorted by annotation_id; crowd boxes included"),
+        Column(
+            "annotations",
+            pa.list_(SAMPLE_ANNOTATION),
+            "sorted by annotation_id; crowd boxes included, and classes of the whole image (bbox NULL)",
+        ),
         Column("num_annotations", INT, "length of `annotations`"),
         Column("split", STRING, "train, val, test: as stated, else by hash"),
         Column("shuffle_key", LONG, "as in `images`"),
@@ -390,6 +394,7 @@ EVALUATIONS = Table(
         "dataset",
         "split",
         "table_version",
+        "iou_type",
         "metric",
         "iou",
         "area_range",
@@ -407,9 +412,13 @@ EVALUATIONS = Table(
         Column("split", STRING, "images looked at; `all` for every split"),
         Column("table_version", LONG, "Delta version of `annotations`"),
         Column("predictions_version", LONG, "Delta version of `predictions`"),
-        Column("iou_type", STRING, "bbox, segm or keypoints"),
-        Column("metric", STRING, "AP or AR, COCO's definition"),
-        Column("iou", STRING, "0.50:0.95, 0.50 or 0.75"),
+        Column("iou_type", STRING, "bbox, segm or keypoints; `class`: classes of whole images"),
+        Column(
+            "metric",
+            STRING,
+            "AP or AR, COCO's definition; of classes accuracy, F1, precision, recall (over all: macro)",
+        ),
+        Column("iou", STRING, "0.50:0.95, 0.50 or 0.75; NULL for classes"),
         Column("area_range", STRING, "all, small, medium, large (COCO's 32^2 and 96^2)"),
         Column("max_detections", INT, "1, 10 or 100 an image"),
         Column("category_id", LONG, "NULL: mean over classes"),
@@ -421,7 +430,14 @@ EVALUATIONS = Table(
 )
 
 DETECTION = pa.struct(
-    [("label", INT), ("category_id", LONG), ("category_name", STRING), ("score", DOUBLE), ("bbox", BOX)]
+    [
+        ("label", INT),
+        ("category_id", LONG),
+        ("category_name", STRING),
+        ("score", DOUBLE),
+        ("bbox", BOX),
+        ("segmentation", STRING),
+    ]
 )
 PREDICTIONS = Table(
     name="predictions",
@@ -437,7 +453,8 @@ PREDICTIONS = Table(
         Column(
             "detections",
             pa.list_(DETECTION),
-            "bbox: COCO xywh, pixels of the stored image; sorted as the model gave them",
+            "bbox: COCO xywh, pixels of the stored image, NULL for a class of the whole image; segmentation: COCO JSON "
+            "(RLE of the stored image), NULL where the model gives no masks; sorted as the model gave them",
         ),
         Column("status", STRING, "ok or error"),
         Column("error", STRING, "why the image could not be scored"),

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import hotcoco
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -17,6 +18,8 @@ from lakesight.errors import FormatError, UserError
 
 IouType = Literal["bbox", "segm", "keypoints"]
 IOU_RANGE = "0.50:0.95"
+NO_MASK = (None, "", "[]")
+"""What `annotations.segmentation` says of an object without a mask; COCO writes `[]`."""
 _IOUS: dict[str, slice] = {IOU_RANGE: slice(None), "0.50": slice(0, 1), "0.75": slice(5, 6)}
 
 Question = tuple[str, str, str, int]
@@ -40,7 +43,7 @@ class Metric:
     """One number, named as the `evaluations` table names it; `value` is None where there is nothing to find."""
 
     metric: str
-    iou: str
+    iou: str | None
     area_range: str
     max_detections: int
     category_id: int | None
@@ -49,9 +52,12 @@ class Metric:
 
 @dataclass(frozen=True)
 class Stats:
-    """All numbers of one evaluation: COCO's 12 (10 for keypoints) over all classes, then the same for each class."""
+    """All numbers of one evaluation: COCO's 12 (10 for keypoints) over all classes, then the same for each class.
 
-    iou_type: IouType
+    Of `class` (classes of whole images): those of `quality.classification`.
+    """
+
+    iou_type: IouType | Literal["class"]
     metrics: tuple[Metric, ...]
 
     @property
@@ -69,7 +75,7 @@ class Stats:
         """Mean AP at IoU .50."""
         return self.overall[1].value
 
-    def per_category(self, metric: str = "AP", iou: str = IOU_RANGE) -> dict[int, float | None]:
+    def per_category(self, metric: str = "AP", iou: str | None = IOU_RANGE) -> dict[int, float | None]:
         """`category_id` -> value, over all areas and the most detections an image."""
         most = self.overall[0].max_detections
         wanted = (metric, iou, "all", most)
@@ -139,6 +145,27 @@ def box_stats(
         iscrowd=truth.iscrowd,
     )
     return _stats(gt, gt.load_res(detections), "bbox", None)
+
+
+def mask_stats(
+    images: Sequence[Mapping[str, Any]],
+    categories: Sequence[Mapping[str, Any]],
+    truth: Sequence[Mapping[str, Any]],
+    detections: Sequence[Mapping[str, Any]],
+) -> Stats:
+    """The same for masks as tables hold them: `segmentation` is COCO's JSON, polygons or RLE of the stored image.
+
+    `images`: id, height, width; `truth`: image_id, category_id, bbox, area, iscrowd, segmentation, those without a mask
+    do not count; `detections`: image_id, category_id, score, segmentation.
+    """
+    keys = ("image_id", "category_id", "bbox", "area", "iscrowd", "segmentation")
+    masks = [
+        {key: row[key] for key in keys} | {"id": number, "segmentation": msgspec.json.decode(row["segmentation"])}
+        for number, row in enumerate(truth, 1)
+        if row["segmentation"] not in NO_MASK
+    ]
+    found = [dict(row) | {"segmentation": msgspec.json.decode(row["segmentation"])} for row in detections]
+    return coco_stats({"images": images, "annotations": masks, "categories": categories}, found, "segm")
 
 
 def _refuse_unknown_images(found: Iterable[Any], known: set[Any]) -> None:

@@ -1,7 +1,7 @@
 """Both sides of a comparison, read from `images`, `annotations`, `categories` and `predictions` (delta-rs)."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from lakesight import delta
 from lakesight.errors import TableError, UserError
 from lakesight.warehouse import Warehouse
-from quality.coco import Truth
 
 ALL_SPLITS = "all"
 
@@ -23,10 +22,21 @@ class Comparison:
     """Both sides of a comparison; images are numbered 1.. by image_id."""
 
     image_ids: NDArray[np.int64]  # [I] ascending
+    sizes: NDArray[np.int64]  # [I, 2] height, width of the stored images
     categories: list[dict[str, Any]]
-    truth: Truth
-    detections: NDArray[np.float64]  # [N, 7]: image number, xywh in pixels, score, category_id
+    truth: pa.Table
+    """Annotations by id (with equal overlaps, COCO's matching takes the last): image (its number), category_id, bbox,
+    area, iscrowd, and where `found` has masks segmentation."""
+    found: pa.Table
+    """Detections of the data set's categories, in the order of images and of the model: image, category_id, score,
+    bbox, segmentation."""
     num_failed: int
+
+    @property
+    def boxed(self) -> bool:
+        """Whether it is about boxes; otherwise about classes of whole images."""
+        side = self.found if self.found.num_rows else self.truth
+        return side.num_rows == 0 or bool(side["bbox"].null_count < side.num_rows)
 
 
 def read_comparison(
@@ -37,7 +47,8 @@ def read_comparison(
     Raises:
         UserError: nothing to compare: unknown split, images not scored, no annotations, other classes.
     """
-    image_ids = _image_ids(warehouse, versions["images"], dataset, split)
+    images = _images(warehouse, versions["images"], dataset, split)
+    image_ids = images["image_id"].to_numpy()
     scored = delta.read(
         warehouse,
         "predictions",
@@ -50,21 +61,26 @@ def read_comparison(
     scored = scored.filter(pc.field("image_id").isin(image_ids)).sort_by("image_id")
     _refuse_unscored(image_ids, scored["image_id"].to_numpy(), f"{model}/{version}", dataset, split)
     categories = _categories(warehouse, versions["categories"], dataset)
-    found = scored["detections"].combine_chunks()
-    _refuse_other_classes(found, categories, dataset)
+    nested = scored["detections"].combine_chunks()
+    _refuse_other_classes(nested, categories, dataset)
+    found = _found(nested, [c["id"] for c in categories])
+    masks = found["segmentation"].null_count < found.num_rows
     return Comparison(
         image_ids=image_ids,
+        sizes=np.stack([pc.fill_null(images[side], 0).to_numpy() for side in ("height", "width")], axis=1).astype(
+            np.int64
+        ),
         categories=categories,
-        truth=_truth(warehouse, versions["annotations"], dataset, image_ids),
-        detections=_detections(found, [c["id"] for c in categories]),
+        truth=_truth(warehouse, versions["annotations"], dataset, image_ids, masks=masks),
+        found=found,
         num_failed=pc.sum(pc.equal(scored["status"], "error")).as_py() or 0,
     )
 
 
-def _image_ids(warehouse: Warehouse, version: int, dataset: str, split: str) -> NDArray[np.int64]:
-    images = delta.read(
-        warehouse, "images", columns=["image_id", "split"], where=pc.field("dataset") == dataset, version=version
-    )
+def _images(warehouse: Warehouse, version: int, dataset: str, split: str) -> pa.Table:
+    """image_id, height, width of the split, by image_id."""
+    columns = ["image_id", "split", "height", "width"]
+    images = delta.read(warehouse, "images", columns=columns, where=pc.field("dataset") == dataset, version=version)
     wanted = images if split == ALL_SPLITS else images.filter(pc.field("split") == split)
     if wanted.num_rows == 0:
         there = sorted({str(s) for s in images["split"].to_pylist()})
@@ -74,8 +90,7 @@ def _image_ids(warehouse: Warehouse, version: int, dataset: str, split: str) -> 
             expected=f"one of {', '.join(there)}, or {ALL_SPLITS}" if there else "images: this data set has none",
             fix="correct --dataset or --split",
         )
-    ids: NDArray[np.int64] = np.sort(wanted["image_id"].to_numpy())
-    return ids
+    return wanted.sort_by("image_id")
 
 
 def _refuse_unscored(
@@ -117,11 +132,11 @@ def _refuse_other_classes(found: pa.ListArray, categories: Sequence[dict[str, An
             )
 
 
-def _truth(warehouse: Warehouse, version: int, dataset: str, image_ids: NDArray[np.int64]) -> Truth:
-    """Annotations of the images, by annotation id: with equal overlaps, COCO's matching takes the last."""
-    columns = ["annotation_id", "image_id", "category_id", "bbox", "area", "iscrowd"]
+def _truth(warehouse: Warehouse, version: int, dataset: str, image_ids: NDArray[np.int64], *, masks: bool) -> pa.Table:
+    """`Comparison.truth`; captions, which have no category, are no annotations to compare with."""
+    columns = ["annotation_id", "image_id", "category_id", "bbox", "area", "iscrowd", *(["segmentation"] * masks)]
     rows = delta.read(warehouse, "annotations", columns=columns, where=pc.field("dataset") == dataset, version=version)
-    rows = rows.filter(pc.field("image_id").isin(image_ids) & pc.field("bbox").is_valid())
+    rows = rows.filter(pc.field("image_id").isin(image_ids) & pc.field("category_id").is_valid())
     if rows.num_rows == 0:
         raise UserError(
             f"these images of data set {dataset!r} have no annotations to compare with",
@@ -129,40 +144,36 @@ def _truth(warehouse: Warehouse, version: int, dataset: str, image_ids: NDArray[
             fix="ingest annotations, or evaluate another split",
         )
     rows = rows.sort_by("annotation_id").combine_chunks()
-    xywh = _matrix(rows["bbox"].combine_chunks())
-    return Truth(
-        image_id=np.searchsorted(image_ids, rows["image_id"].to_numpy()) + 1,
-        category_id=rows["category_id"].to_numpy(),
-        xywh=xywh,
-        area=pc.coalesce(rows["area"], pa.array(xywh[:, 2] * xywh[:, 3])).to_numpy(),
-        iscrowd=pc.fill_null(rows["iscrowd"], 0).to_numpy().astype(np.int64),
-    )
+    number = pa.array(np.searchsorted(image_ids, rows["image_id"].to_numpy()) + 1)
+    size = pc.multiply(pc.list_element(rows["bbox"], 2), pc.list_element(rows["bbox"], 3))
+    known = {"area": pc.coalesce(rows["area"], size), "iscrowd": pc.fill_null(rows["iscrowd"], 0)}
+    kept = {name: rows[name] for name in columns[2:]}
+    return pa.table({"image": number} | kept | known)
 
 
-def _detections(found: pa.ListArray, category_ids: Sequence[int]) -> NDArray[np.float64]:
-    """[I] lists of detections, one an image -> [N, 7] in the order of images and of the model."""
-    boxes = found.flatten()
-    columns = [
-        pc.list_parent_indices(found).to_numpy() + 1,
-        _matrix(pc.struct_field(boxes, "bbox")),
-        pc.struct_field(boxes, "score").to_numpy(),
-        pc.struct_field(boxes, "category_id").to_numpy(),
-    ]
-    table = np.column_stack(columns).astype(np.float64)
-    kept: NDArray[np.float64] = table[np.isin(table[:, 6], category_ids)]
-    return kept
-
-
-def _matrix(boxes: pa.ListArray) -> NDArray[np.float64]:
-    matrix: NDArray[np.float64] = boxes.flatten().to_numpy().reshape(-1, 4)
-    return matrix
+def _found(found: pa.ListArray, category_ids: Sequence[int]) -> pa.Table:
+    """[I] lists of detections, one an image -> `Comparison.found`."""
+    flat = found.flatten()
+    columns = {name: pc.struct_field(flat, name) for name in ("category_id", "score", "bbox", "segmentation")}
+    table = pa.table({"image": pc.add(pc.list_parent_indices(found), 1), **columns})
+    return table.filter(pc.is_in(table["category_id"], pa.array(category_ids, pa.int64())))
 
 
 def fingerprint(inputs: Comparison, *subject: str) -> str:
     """Of all that the numbers depend on. Not of table versions: they move when anything else is written."""
     digest = hashlib.sha256(repr((subject, inputs.categories)).encode())
-    truth = inputs.truth
-    columns = [truth.image_id, truth.category_id, truth.xywh, truth.area, truth.iscrowd]
-    for array in [inputs.image_ids, *columns, inputs.detections]:
+    for array in (inputs.image_ids, inputs.sizes, *_arrays(inputs.truth), *_arrays(inputs.found)):
         digest.update(np.ascontiguousarray(array).tobytes() + b"|")
     return digest.hexdigest()
+
+
+def _arrays(side: pa.Table) -> Iterator[NDArray[Any]]:
+    """All that a table says, column by column."""
+    for column in side.itercolumns():
+        yield pc.is_null(column).to_numpy()
+        if pa.types.is_list(column.type):
+            yield column.combine_chunks().flatten().to_numpy()
+        elif pa.types.is_string(column.type):
+            yield np.frombuffer("\n".join(text or "" for text in column.to_pylist()).encode(), np.uint8)
+        else:
+            yield pc.fill_null(column, 0).to_numpy()

@@ -1,5 +1,6 @@
-"""COCO AP of a model version's predictions on a data set -> `evaluations` (delta-rs). `lakesight evaluate`."""
+"""The numbers of a model version's predictions on a data set -> `evaluations` (delta-rs). `lakesight evaluate`."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -10,8 +11,9 @@ from lakesight import delta
 from lakesight.errors import UserError
 from lakesight.tables import EVALUATIONS
 from lakesight.warehouse import Warehouse
-from quality.coco import Stats, box_stats
+from quality.coco import Stats
 from quality.comparison import ALL_SPLITS, fingerprint, read_comparison
+from quality.judge import judge
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,6 +31,9 @@ class EvaluateReport:
     num_annotations: int
     num_detections: int
     stats: Stats
+    """Of boxes, or of classes of whole images."""
+    mask_stats: Stats | None
+    """Where the model gives masks."""
     category_names: dict[int, str]
     reused: bool
     """The same comparison is in `evaluations` already: no row was added."""
@@ -37,7 +42,7 @@ class EvaluateReport:
 def evaluate(
     warehouse: Warehouse, *, model_name: str, model_version: str | None, dataset: str, split: str | None
 ) -> EvaluateReport:
-    """Compare predictions with annotations and record COCO's numbers, over all classes and for each.
+    """Compare predictions with annotations and record the numbers, over all classes and for each.
 
     `model_version` None: the one that scored this data set last; `split` None: all images. The same comparison twice
     adds no row.
@@ -49,8 +54,7 @@ def evaluate(
     versions = delta.versions(warehouse, "images", "annotations", "categories", "predictions")
     version = model_version or latest_version(warehouse, model_name, dataset, versions["predictions"])
     inputs = read_comparison(warehouse, versions, model_name, version, dataset, split)
-    numbers = range(1, len(inputs.image_ids) + 1)
-    stats = box_stats(numbers, inputs.categories, inputs.truth, inputs.detections)
+    stats = judge(inputs)
     run_id = f"evaluate-{fingerprint(inputs, model_name, version, dataset, split)[:16]}"
     subject = {"run_id": run_id, "model_name": model_name, "model_version": version, "dataset": dataset, "split": split}
     rows = _rows(stats, subject, versions)
@@ -59,9 +63,10 @@ def evaluate(
         **subject,
         num_images=len(inputs.image_ids),
         num_failed=inputs.num_failed,
-        num_annotations=len(inputs.truth.image_id),
-        num_detections=len(inputs.detections),
-        stats=stats,
+        num_annotations=inputs.truth.num_rows,
+        num_detections=inputs.found.num_rows,
+        stats=stats[0],
+        mask_stats=stats[1] if len(stats) > 1 else None,
         category_names={c["id"]: c["name"] for c in inputs.categories},
         reused=not added,
     )
@@ -93,17 +98,17 @@ def latest_version(warehouse: Warehouse, model: str, dataset: str, version: int)
     return latest
 
 
-def _rows(stats: Stats, subject: dict[str, str], versions: dict[str, int]) -> pa.Table:
+def _rows(stats: Sequence[Stats], subject: dict[str, str], versions: dict[str, int]) -> pa.Table:
     shared = {
         **subject,
         "table_version": versions["annotations"],
         "predictions_version": versions["predictions"],
-        "iou_type": stats.iou_type,
         "evaluated_at": datetime.now(UTC),
     }
     rows = [
         {
             **shared,
+            "iou_type": of.iou_type,
             "metric": m.metric,
             "iou": m.iou,
             "area_range": m.area_range,
@@ -111,6 +116,7 @@ def _rows(stats: Stats, subject: dict[str, str], versions: dict[str, int]) -> pa
             "category_id": m.category_id,
             "value": m.value,
         }
-        for m in stats.metrics
+        for of in stats
+        for m in of.metrics
     ]
     return pa.Table.from_pylist(rows, schema=EVALUATIONS.arrow)

@@ -1,7 +1,9 @@
 """COCO results made elsewhere -> `predictions` (delta-rs). `lakesight import-detections`."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -15,13 +17,42 @@ from lakesight.warehouse import Warehouse, new_run_id
 from serving.rows import fence, nest, prediction_rows
 
 
+class Rle(msgspec.Struct):
+    """A compressed mask of the stored image."""
+
+    counts: str
+    size: tuple[int, int]
+    """Height, width."""
+
+
 class Result(msgspec.Struct):
-    """One record of COCO's results format; `bbox` is xywh in pixels. Other keys are not looked at."""
+    """One record of COCO's results format: a box, a mask, or both. Other keys are not looked at."""
 
     image_id: int
     category_id: int
-    bbox: tuple[float, float, float, float]
     score: float
+    bbox: tuple[float, float, float, float] | None = None
+    """xywh, pixels; None: the extent of the mask."""
+    segmentation: Rle | list[Any] | None = None
+    """`[]` is none, as in COCO's own files."""
+
+    def __post_init__(self) -> None:
+        """A record says where something is."""
+        if isinstance(self.segmentation, list):
+            if self.segmentation:
+                raise ValueError("`segmentation` has polygons; masks of results are RLE")
+            self.segmentation = None
+        if self.bbox is None and self.segmentation is None:
+            raise ValueError("there is neither `bbox` nor `segmentation`")
+
+    @property
+    def box(self) -> Sequence[float]:
+        """xywh, pixels."""
+        if self.bbox is not None:
+            return self.bbox
+        from hotcoco import mask
+
+        return [float(side) for side in mask.to_bbox(msgspec.to_builtins(self.segmentation))]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,9 +86,10 @@ def import_detections(
     """
     found = read_results(results)
     images = delta.read(
-        warehouse, "images", columns=["image_id", "split"], where=pc.field("dataset") == dataset
+        warehouse, "images", columns=["image_id", "split", "height", "width"], where=pc.field("dataset") == dataset
     ).sort_by("image_id")
     covered, splits = _covered(images, found, dataset, split, results)
+    _refuse_other_sizes(images, found, results)
     report = ImportReport(
         run_id=new_run_id("import"),
         model_name=model,
@@ -77,9 +109,10 @@ def read_results(path: Path) -> list[Result]:
 
     Raises:
         UserError: no such file.
-        FormatError: not JSON, or not a list of {image_id, category_id, bbox, score}.
+        FormatError: not JSON, or not a list of {image_id, category_id, bbox or segmentation (RLE), score}.
     """
     expected = 'a list of {"image_id": .., "category_id": .., "bbox": [x, y, width, height], "score": ..}'
+    expected += ', or with "segmentation": {"size": [height, width], "counts": ".."}'
     try:
         return msgspec.json.decode(path.read_bytes(), type=list[Result])
     except OSError as error:
@@ -120,6 +153,22 @@ def _covered(
     return mine["image_id"].combine_chunks(), splits
 
 
+def _refuse_other_sizes(images: pa.Table, found: list[Result], results: Path) -> None:
+    """A mask is of the stored image, pixel by pixel."""
+    masks = [result for result in found if result.segmentation]
+    columns = images.select(["image_id", "height", "width"]).to_pydict().values() if masks else ((), (), ())
+    sizes = {image_id: (height, width) for image_id, height, width in zip(*columns, strict=True)}
+    for result in masks:
+        assert isinstance(result.segmentation, Rle)
+        if (size := result.segmentation.size) != sizes[result.image_id]:
+            raise UserError(
+                f"a mask is {size[0]} x {size[1]}, its image {' x '.join(map(str, sizes[result.image_id]))} pixels",
+                where=f"{results}: image_id {result.image_id}",
+                expected="masks of the stored images: height x width",
+                fix="scale the masks to the images before importing them",
+            )
+
+
 def _categories(warehouse: Warehouse, dataset: str, found: list[Result], results: Path) -> dict[int, tuple[int, str]]:
     """category_id -> label, name."""
     rows = delta.read(
@@ -148,11 +197,12 @@ def _nest(found: list[Result], covered: pa.Array, categories: dict[int, tuple[in
     sorted_ = [found[i] for i in order]
     return nest(
         np.bincount(place, minlength=len(covered)),
-        [r.bbox for r in sorted_],
+        [r.box for r in sorted_],
         scores=[r.score for r in sorted_],
         labels=[categories[r.category_id][0] for r in sorted_],
         category_ids=[r.category_id for r in sorted_],
         category_names=[categories[r.category_id][1] for r in sorted_],
+        segmentations=[msgspec.json.encode(r.segmentation).decode() if r.segmentation else None for r in sorted_],
     )
 
 

@@ -52,19 +52,36 @@ def export_results(
             where=f"data set {dataset!r}, split {split or 'all'}",
             fix="`lakesight predict`, or check --model and --split",
         )
+    _refuse_classes(rows, f"{name}/{version}")
     write_file(to, results(rows.sort_by("image_id")), force=force)
     num = int(pc.sum(pc.list_value_length(rows["detections"])).as_py() or 0)
     return ResultsReport(to=to, model_name=name, model_version=version, num_images=rows.num_rows, num_detections=num)
 
 
+def _refuse_classes(rows: pa.Table, model: str) -> None:
+    boxes = pc.struct_field(rows["detections"].combine_chunks().flatten(), "bbox")
+    if boxes.null_count:
+        raise UserError(
+            "COCO results cannot say classes of whole images",
+            where=f"predictions of {model}",
+            expected="detections with boxes",
+            fix='ask for them in SQL: `lakesight sql "SELECT * FROM detections" --format csv`',
+        )
+
+
 def results(rows: pa.Table) -> Iterator[bytes]:
-    """COCO results JSON of (image_id, detections), in pieces: `bbox` is xywh, pixels of the stored image."""
+    """COCO results JSON of (image_id, detections), in pieces: `bbox` is xywh, pixels of the stored image.
+
+    With `segmentation` (RLE) where there is a mask.
+    """
     yield b"["
     first = True
     for batch in rows.to_batches(max_chunksize=4096):
         for row in batch.to_pylist():
             for found in row["detections"] or ():
                 record = {"image_id": row["image_id"]} | {key: found[key] for key in ("category_id", "bbox", "score")}
+                if found["segmentation"]:
+                    record["segmentation"] = msgspec.Raw(found["segmentation"].encode())
                 yield (b"\n" if first else b",\n") + msgspec.json.encode(record)
                 first = False
     yield b"]\n"

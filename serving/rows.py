@@ -12,29 +12,37 @@ from lakesight.tables import BOX, DETECTION, PREDICTIONS
 
 def nest(
     counts: ArrayLike,
-    xywh: ArrayLike,
+    xywh: ArrayLike | None,
     *,
     scores: ArrayLike,
     labels: ArrayLike,
     category_ids: ArrayLike,
     category_names: Sequence[str | None],
+    segmentations: Sequence[str | None] | None = None,
 ) -> pa.ListArray:
-    """[N] boxes in columns -> [I] lists of detections, `counts[i]` of them for image i, in the order given.
+    """[N] detections in columns -> [I] lists of them, `counts[i]` for image i, in the order given.
 
-    `xywh`: [N, 4], pixels of the stored image.
+    `xywh`: [N, 4], pixels of the stored image; None: classes of whole images. `segmentations`: COCO JSON, if any.
     """
-    boxes = np.asarray(xywh, dtype=np.float64).reshape(-1, 4)
-    corners = pa.array(np.arange(0, boxes.size + 1, 4), pa.int32())
     columns = {
         "label": pa.array(np.asarray(labels, dtype=np.int32)),
         "category_id": pa.array(np.asarray(category_ids, dtype=np.int64)),
         "category_name": pa.array(category_names, pa.string()),
         "score": pa.array(np.asarray(scores, dtype=np.float64)),
-        "bbox": pa.ListArray.from_arrays(corners, pa.array(boxes.reshape(-1)), type=BOX),
+        "bbox": _boxes(xywh, len(category_names)),
+        "segmentation": pa.array(segmentations or [None] * len(category_names), pa.string()),
     }
     flat = pa.StructArray.from_arrays([columns[field.name] for field in DETECTION], fields=list(DETECTION))
     offsets = np.concatenate([[0], np.cumsum(np.asarray(counts, dtype=np.int64))])
     return pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), flat, type=pa.list_(DETECTION))
+
+
+def _boxes(xywh: ArrayLike | None, num: int) -> pa.Array:
+    if xywh is None:
+        return pa.nulls(num, BOX)
+    boxes = np.asarray(xywh, dtype=np.float64).reshape(-1, 4)
+    corners = pa.array(np.arange(0, boxes.size + 1, 4), pa.int32())
+    return pa.ListArray.from_arrays(corners, pa.array(boxes.reshape(-1)), type=BOX)
 
 
 def prediction_rows(

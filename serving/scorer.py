@@ -47,13 +47,17 @@ def _text(error: Any) -> str | None:
 
 
 def _nest(found: pd.DataFrame) -> pa.ListArray:
+    """A model of classes gives no boxes, one of boxes no masks."""
+    scores, boxes = _flat(found["scores"]), _flat(found["boxes"])
+    masks = _flat(found["masks"]) if "masks" in found else ()
     return nest(
         [len(scores) for scores in found["scores"]],
-        [box for boxes in found["boxes"] for box in boxes],
-        scores=_flat(found["scores"]),
+        boxes if boxes or not scores else None,
+        scores=scores,
         labels=_flat(found["labels"]),
         category_ids=_flat(found["category_ids"]),
         category_names=_flat(found["category_names"]),
+        segmentations=masks or None,
     )
 
 

@@ -175,6 +175,7 @@ def _fill(warehouse, instances, *, dataset, split, images=None):
                 **shared,
                 "annotation_id": a["id"],
                 **{key: a.get(key) for key in ("image_id", "category_id", "bbox", "area", "iscrowd")},
+                "segmentation": json.dumps(a["segmentation"]) if "segmentation" in a else None,
             }
             for a in coco["annotations"]
         ],

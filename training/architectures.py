@@ -1,4 +1,4 @@
-"""transformers glue: a detector's configuration and network from `ModelConfig`, and what its architecture needs."""
+"""transformers glue: a model's configuration and network from `ModelConfig`, and what its architecture needs."""
 
 import dataclasses
 import difflib
@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from torch import nn
-from transformers import AutoModelForObjectDetection, PreTrainedConfig, PreTrainedModel
+from transformers import PreTrainedConfig, PreTrainedModel
 from transformers.loss.loss_d_fine import DFineLoss
 from transformers.loss.loss_deformable_detr import DeformableDetrImageLoss
 from transformers.loss.loss_deimv2 import Deimv2Loss
@@ -22,6 +22,8 @@ from training import efficientnet
 from training.classes import Category
 from training.groups import set_trainable
 from training.imagenet import load_imagenet
+from training.pyfunc import auto_class
+from training.tasks import Task
 from training.weights import load_weights
 
 
@@ -29,6 +31,8 @@ from training.weights import load_weights
 class Facts:
     """What the code around a network has to know about its architecture (measured with transformers 5.23)."""
 
+    task: Task = "detection"
+    """What it gives of an image: boxes, boxes with masks, or classes of the whole."""
     softmax: bool = False
     """Scores by softmax with a "no object" class; otherwise by sigmoid, classes independent."""
     multiple: int = 1
@@ -51,6 +55,7 @@ class Facts:
 
 _RESNET = {"model_type": "resnet", "out_features": ["stage4"]}
 _PYRAMID = {"model_type": "resnet", "out_features": ["stage2", "stage3", "stage4"]}
+_STAGES = {"model_type": "resnet", "out_features": ["stage1", "stage2", "stage3", "stage4"]}
 _RT_DETR_LINE = Facts(multiple=32, unused_parameters=True, criterion=RTDetrLoss)
 _DETR_LINE = Facts(default_backbone=_RESNET, criterion=DeformableDetrImageLoss)
 ARCHITECTURES: dict[str, Facts] = {
@@ -65,17 +70,22 @@ ARCHITECTURES: dict[str, Facts] = {
     "deformable_detr": Facts(unused_parameters=True, default_backbone=_PYRAMID, criterion=DeformableDetrImageLoss),
     "lw_detr": Facts(unused_parameters=True, learns_from_empty=False, criterion=LwDetrImageLoss, counts_all_boxes=True),
     "yolos": Facts(softmax=True, backbone="vit", criterion=ImageLoss, means=("loss_ce",)),
+    "mask2former": Facts(
+        task="segmentation", softmax=True, backbone="pixel_level_module.encoder", default_backbone=_STAGES
+    ),
+    "resnet": Facts(task="classification", softmax=True, backbone="resnet"),
+    "convnextv2": Facts(task="classification", softmax=True, backbone="convnextv2"),
 }
 
 
 def network_config(model: ModelConfig, categories: Sequence[Category]) -> PreTrainedConfig:
-    """The transformers configuration of a detector for these classes.
+    """The transformers configuration of a model for these classes.
 
     Raises:
         ConfigError: an unknown architecture or key, a value that does not fit, an input size that does not.
     """
     efficientnet.register()
-    facts = _facts(model)
+    facts = facts_of(model)
     if model.image_size % facts.multiple:
         raise ConfigError(
             f"image_size {model.image_size} does not suit {model.architecture}",
@@ -94,7 +104,12 @@ def network_config(model: ModelConfig, categories: Sequence[Category]) -> PreTra
         raise ConfigError(f"{model.architecture} refuses this configuration: {error}", where="model.config") from error
 
 
-def _facts(model: ModelConfig) -> Facts:
+def facts_of(model: ModelConfig) -> Facts:
+    """What the table says of the model's architecture.
+
+    Raises:
+        ConfigError: it is not in the table.
+    """
     if model.architecture not in ARCHITECTURES:
         close = difflib.get_close_matches(model.architecture, ARCHITECTURES, n=1)
         raise ConfigError(
@@ -132,7 +147,7 @@ def num_queries(config: PreTrainedConfig) -> int:
 
 
 def build_network(model: ModelConfig, train: TrainConfig, categories: Sequence[Category]) -> PreTrainedModel:
-    """A detector with fresh weights, or with those of `model.pretrained`; trainable as `train` asks.
+    """A model with fresh weights, or with those of `model.pretrained`; trainable as `train` asks.
 
     A backbone of type `efficientnet_lite` has ImageNet's weights, if `model.pretrained` gives no others.
 
@@ -142,11 +157,11 @@ def build_network(model: ModelConfig, train: TrainConfig, categories: Sequence[C
     """
     config = network_config(model, categories)
     try:
-        network: PreTrainedModel = AutoModelForObjectDetection.from_config(config)  # type: ignore[no-untyped-call]  # theirs
+        network: PreTrainedModel = auto_class(ARCHITECTURES[model.architecture].task).from_config(config)
     except (ValueError, ImportError, KeyError, TypeError) as error:
         raise ConfigError(f"{model.architecture} cannot be built: {error}", where="model.config") from error
     if model.pretrained:
-        load_weights(network, model.pretrained)
+        load_weights(network, model.pretrained, ARCHITECTURES[model.architecture].task)
     else:
         load_imagenet(network)
     set_trainable(network, train, ARCHITECTURES[model.architecture].backbone)

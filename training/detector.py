@@ -1,4 +1,4 @@
-"""Lightning glue: one optimiser step of a DETR-family detector."""
+"""Lightning glue: one optimiser step of a model."""
 
 from typing import Any
 
@@ -16,13 +16,14 @@ from training.per_box import shared
 from training.pyfunc import normalise
 from training.scales import draw_side, sides
 from training.schedule import lr_factor
+from training.targets import targets
 
 
 class Detector(pl.LightningModule):
-    """A network that computes its own loss, AdamW, and one learning rate schedule over all steps."""
+    """A network of any task that computes its own loss, AdamW, and one learning rate schedule over all steps."""
 
     def __init__(self, network: PreTrainedModel, model: ModelConfig, train: TrainConfig) -> None:
-        """`network`: of transformers' object detection family, with the wanted parameters trainable."""
+        """`network`: of `build_network`, with the wanted parameters trainable."""
         super().__init__()
         self.network = network
         self._train = train
@@ -37,8 +38,9 @@ class Detector(pl.LightningModule):
             UserError: the loss is not finite.
         """
         out = self._forward(batch)
-        loss = self._of_all_workers(out.loss, out.loss_dict, batch)
-        parts = {name: value.detach() for name, value in out.loss_dict.items() if name.startswith("loss_")}
+        every = out.get("loss_dict") or {}  # only detectors give it
+        loss = self._of_all_workers(out.loss, every, batch)
+        parts = {name: value.detach() for name, value in every.items() if name.startswith("loss_")}
         # Auxiliary layers repeat each part with a suffix: a curve a part is what one looks at.
         parts = {name: value for name, value in parts.items() if name.count("_") == 1}
         if not torch.isfinite(loss):
@@ -52,7 +54,7 @@ class Detector(pl.LightningModule):
 
     def _forward(self, batch: Batch) -> Any:
         try:
-            return self.network(pixel_values=self._scaled(normalise(batch.pixels)), labels=batch.labels)
+            return self.network(pixel_values=self._scaled(normalise(batch.pixels)), **targets(batch, self._facts.task))
         except ValueError as error:
             # What matches boxes refuses NaN, in these words, before there is a loss.
             if "boxes1 must be" not in str(error):
@@ -61,14 +63,14 @@ class Detector(pl.LightningModule):
             raise _not_finite(what, batch, self.global_step) from error
 
     def _of_all_workers(self, loss: torch.Tensor, parts: dict[str, torch.Tensor], batch: Batch) -> torch.Tensor:
-        if self.trainer.world_size == 1 or self._facts.counts_all_boxes:
+        if self.trainer.world_size == 1 or self._facts.counts_all_boxes or not parts:
             return loss
         boxes = float(sum(len(one["class_labels"]) for one in batch.labels))
         mean_boxes = self.trainer.strategy.reduce(torch.tensor(boxes, device=self.device), reduce_op="mean")
         return shared(loss, parts, boxes, float(mean_boxes), self._facts.means)
 
     def _scaled(self, pixels: torch.Tensor) -> torch.Tensor:
-        """[B, 3, S, S] -> another side, drawn anew every step; boxes are relative and stay."""
+        """[B, 3, S, S] -> another side, drawn anew every step; boxes and the points of masks are relative and stay."""
         side = draw_side(self._sides, self._train.seed, self.global_step)
         if side == pixels.shape[-1]:
             return pixels
@@ -95,7 +97,7 @@ class Detector(pl.LightningModule):
 
 
 def _stated(parts: dict[str, torch.Tensor]) -> str:
-    return ", ".join(f"{name}={value.item():.3g}" for name, value in parts.items()) or "none"
+    return ", ".join(f"{name}={value.item():.3g}" for name, value in parts.items()) or "it has no parts"
 
 
 def _not_finite(what: str, batch: Batch, step: int) -> UserError:

@@ -16,6 +16,7 @@ from training import inputs, preflight
 from training.inputs import Inputs
 from training.labels import Labels, read_labels
 from training.preflight import Finding
+from training.tasks import Task
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -36,7 +37,10 @@ def diagnose(warehouse: Warehouse, config: Config, *, dataset: str) -> list[Find
     """
     material = inputs.read_inputs(warehouse, config, dataset, delta.versions(warehouse, *inputs.TABLES))
     with progress.step("look at annotations"):
-        labels = {name: read_labels(split) for name, split in (("train", material.train), ("val", material.val))}
+        labels = {
+            name: read_labels(split, material.task)
+            for name, split in (("train", material.train), ("val", material.val))
+        }
         found = list(_annotations(config, material, labels))
     with progress.step(f"train on one batch, {STEPS} steps"):
         found += _network(config, material, labels["train"])
@@ -73,7 +77,7 @@ def _network(config: Config, material: Inputs, labels: Labels) -> Iterator[Findi
         scratch = part == "backbone" and not learns and not config.model.pretrained
         fix = "from scratch a frozen backbone stays noise: train.freeze_backbone=none, or model.pretrained"
         yield Finding(f"network: {part}", "bad" if scratch else "good", what, fix if scratch else "")
-    losses = _losses(network, _batch(config, material, labels), config.train.lr)
+    losses = _losses(network, _batch(config, material, labels), config.train.lr, material.task)
     fell = 1 - losses[-1] / losses[0]
     what = f"loss {losses[0]:.2f} at first, {losses[-1]:.2f} after {STEPS} steps on one batch"
     if fell >= MUST_LOSE:
@@ -83,15 +87,16 @@ def _network(config: Config, material: Inputs, labels: Labels) -> Iterator[Findi
 
 
 def _batch(config: Config, material: Inputs, labels: Labels) -> "Batch":
-    """The first images with a box, as the model sees them."""
+    """The first images with something to learn from, as the model sees them."""
     from features.collate import Collate
     from features.reading import read_rows
 
     filled = np.split(np.bincount(labels.single.row, minlength=material.train.num_rows) > 0, _ends(material.train))
     rows = [rows[keep] for rows, keep in zip(material.train.rows, filled, strict=True)]
     reads = [Read(read.unit, read.rows[:NUM_IMAGES], read.epoch) for read in in_order(rows)]
-    tables = [read_rows(material.train.units[read.unit], read) for read in reads[:NUM_IMAGES]]
-    return Collate(config.model.image_size)(pa.concat_tables(tables).slice(0, NUM_IMAGES))
+    masks = material.masks
+    tables = [read_rows(material.train.units[read.unit], read, masks=masks) for read in reads[:NUM_IMAGES]]
+    return Collate(config.model.image_size, masks=masks)(pa.concat_tables(tables).slice(0, NUM_IMAGES))
 
 
 def _ends(split: Split) -> Any:
@@ -99,16 +104,17 @@ def _ends(split: Split) -> Any:
     return np.cumsum([len(rows) for rows in split.rows])[:-1]
 
 
-def _losses(network: "PreTrainedModel", batch: "Batch", lr: float) -> list[float]:
+def _losses(network: "PreTrainedModel", batch: "Batch", lr: float, task: Task) -> list[float]:
     """Of `STEPS` steps on a batch."""
     import torch
 
     from training.pyfunc import normalise
+    from training.targets import targets
 
     optimizer = torch.optim.AdamW([p for p in network.parameters() if p.requires_grad], lr=lr)
     losses = []
     for _ in range(STEPS):
-        loss = network(pixel_values=normalise(batch.pixels), labels=batch.labels).loss
+        loss = network(pixel_values=normalise(batch.pixels), **targets(batch, task)).loss
         optimizer.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)

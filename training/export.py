@@ -5,14 +5,16 @@ import json
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
-from transformers import AutoModelForObjectDetection, PreTrainedModel
+from transformers import PreTrainedModel
 
 from lakesight.sections import ModelConfig
 from training import efficientnet
 from training.architectures import ARCHITECTURES
 from training.classes import Category
+from training.pyfunc import auto_class
 
 
 def export(
@@ -26,18 +28,24 @@ def export(
     """
     # Whoever loads it builds what transformers builds: where that is frozen BatchNorm, no batches are counted.
     with torch.device("meta"):
-        again = AutoModelForObjectDetection.from_config(network.config)  # type: ignore[no-untyped-call]  # theirs
+        again = auto_class(ARCHITECTURES[model.architecture].task).from_config(network.config)
     state = {name: weight for name, weight in network.state_dict().items() if name in again.state_dict()}
     network.save_pretrained(folder, state_dict=state)
     if any(isinstance(module, efficientnet.EfficientNetLite) for module in network.modules()):
         shutil.copyfile(efficientnet.__file__, folder / "backbone.py")
-    facts = {
+    facts = serving_facts(model, categories) | {"weights": weights}
+    (folder / "lakesight.json").write_text(json.dumps(facts, indent=1))
+
+
+def serving_facts(model: ModelConfig, categories: Sequence[Category]) -> dict[str, Any]:
+    """What `training.pyfunc.find` has to know of a model."""
+    facts = ARCHITECTURES[model.architecture]
+    return {
+        "task": facts.task,
         "image_size": model.image_size,
         "score_threshold": model.score_threshold,
         "max_detections": model.max_detections,
         "nms_iou": model.nms_iou,
-        "weights": weights,
-        "softmax": ARCHITECTURES[model.architecture].softmax,
+        "softmax": facts.softmax,
         "categories": [dataclasses.asdict(category) for category in categories],
     }
-    (folder / "lakesight.json").write_text(json.dumps(facts, indent=1))

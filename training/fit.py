@@ -15,6 +15,7 @@ from lakesight.errors import SetupError, UserError
 from lakesight.warehouse import Warehouse, new_run_id
 from training import inputs, resume, runs, tracking
 from training.inputs import Inputs
+from training.tasks import SCORES
 from training.worker import EXPORTED, Job, train_worker
 
 if TYPE_CHECKING:
@@ -91,7 +92,8 @@ def _fit(warehouse: Warehouse, client: "MlflowClient", config: Config, material:
     ) as mlflow_run_id:
         row["mlflow_run_id"] = mlflow_run_id
         label = f"train {config.model.name}, {config.train.steps:,} steps"
-        with progress.step(label, config.train.steps) as advance, _watch(client, mlflow_run_id, advance):
+        score = SCORES[material.task]
+        with progress.step(label, config.train.steps) as advance, _watch(client, mlflow_run_id, score, advance):
             metrics, folder = _ray_train(warehouse, config, material, row)
         row |= {"metrics": metrics, "model_uri": tracking.log_model(mlflow_run_id, folder, config.model)}
         row |= {"status": "finished", "ended_at": datetime.now(UTC)}
@@ -107,7 +109,7 @@ def _ray_train(warehouse: Warehouse, config: Config, material: Inputs, row: runs
     import ray.train
     from ray.train.torch import TorchTrainer
 
-    settings = config.train
+    settings, score = config.train, SCORES[material.task]
     job = Job(config, material, tracking.tracking_uri(warehouse), row["mlflow_run_id"])
     trainer = TorchTrainer(
         train_worker,
@@ -117,7 +119,7 @@ def _ray_train(warehouse: Warehouse, config: Config, material: Inputs, row: runs
             name=row["run_id"],  # a run of this name that was interrupted goes on
             storage_path=str(resume.folder(warehouse, row["run_id"]).parent),
             checkpoint_config=ray.train.CheckpointConfig(
-                num_to_keep=settings.keep_checkpoints, checkpoint_score_attribute="val_AP"
+                num_to_keep=settings.keep_checkpoints, checkpoint_score_attribute=score
             ),
             failure_config=ray.train.FailureConfig(max_failures=settings.max_failures),
         ),
@@ -126,9 +128,9 @@ def _ray_train(warehouse: Warehouse, config: Config, material: Inputs, row: runs
         result = trainer.fit()
     except ray.train.WorkerGroupError as error:
         raise _cause(error) from error
-    validated = [(checkpoint, found) for checkpoint, found in result.best_checkpoints or () if "val_AP" in found]
+    validated = [(checkpoint, found) for checkpoint, found in result.best_checkpoints or () if score in found]
     assert validated  # the last step always validates
-    checkpoint, metrics = max(validated, key=lambda pair: (pair[1]["val_AP"], pair[1]["step"]))
+    checkpoint, metrics = max(validated, key=lambda pair: (pair[1][score], pair[1]["step"]))
     return metrics, Path(checkpoint.path) / EXPORTED
 
 
@@ -150,15 +152,16 @@ def _cause(error: Any) -> Exception:
 
 
 @contextmanager
-def _watch(client: "MlflowClient", mlflow_run_id: str, advance: progress.Advance) -> Iterator[None]:
-    """Show step, loss and AP while the block runs, as the worker logs them to MLflow."""
+def _watch(client: "MlflowClient", mlflow_run_id: str, score: str, advance: progress.Advance) -> Iterator[None]:
+    """Show step, loss and score while the block runs, as the worker logs them to MLflow."""
     ended = threading.Event()
 
     def poll() -> None:
         while not ended.wait(POLL_S):
             now = client.get_run(mlflow_run_id).data.metrics
             if "train_step" in now:
-                note = f"loss {now['train_loss']:.2f}" + (f", AP {now['val_AP']:.3f}" if "val_AP" in now else "")
+                sofar = f", {score.removeprefix('val_')} {now[score]:.3f}" if score in now else ""
+                note = f"loss {now['train_loss']:.2f}{sofar}"
                 advance(now["train_step"], note)
 
     watcher = threading.Thread(target=poll, daemon=True)

@@ -1,9 +1,11 @@
 """delta-rs and Ray Data glue: what a run learns from, pinned by table version, and looked at before anything starts."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+import numpy as np
 
 from features.plan import in_order, remaining, share, shuffled
 from features.snapshot import Split, read_splits
@@ -12,8 +14,9 @@ from lakesight.errors import ConfigError, TableError
 from lakesight.warehouse import Warehouse
 from training.balance import class_weights, repeated, repeats
 from training.classes import Category, read_categories
-from training.labels import read_labels
+from training.labels import Labels, read_labels
 from training.preflight import missing_classes
+from training.tasks import LEARNED_FROM, Task
 
 if TYPE_CHECKING:
     import ray.data
@@ -32,49 +35,92 @@ class Inputs:
     categories: list[Category]
     train: Split
     val: Split
+    task: Task = "detection"
+    """What the model is to learn from them."""
     class_weights: tuple[float, ...] = ()
     """By label; none: all the same."""
+
+    @property
+    def masks(self) -> bool:
+        """Whether masks are to be read: they are most of the annotations."""
+        return self.task == "segmentation"
 
 
 def read_inputs(warehouse: Warehouse, config: Config, dataset: str, versions: Mapping[str, int]) -> Inputs:
     """Pin and check what a run will read; no image bytes are read yet.
 
     Raises:
-        TableError: the data set is unknown, or a split has no images or no boxes.
+        TableError: the data set is unknown, or a split has no images or nothing to learn from.
         ConfigError: the model's configuration cannot be built for its classes.
     """
     categories = read_categories(warehouse, dataset, versions["categories"])
     train, val = read_splits(warehouse, dataset, ("train", "val"), versions["samples"])
     for name, split in (("train", train), ("val", val)):
-        _refuse_empty(dataset, name, split)
+        if not split.num_rows:
+            raise _nothing(dataset, name, split, "images")
     # transformers and torch: after all that is cheap to refuse.
-    from training.architectures import ARCHITECTURES, network_config, num_queries
+    from training.architectures import facts_of, network_config, num_queries
 
-    labels = read_labels(train)
+    task = facts_of(config.model).task
+    train, labels = _usable(dataset, "train", train, task)
+    val, _ = _usable(dataset, "val", val, task)
     if missing := missing_classes(labels, categories):
-        log.warning("no training image has a box of %s: it cannot be learned", ", ".join(missing))
+        log.warning("no training image has %s of %s: it cannot be learned", _ONE[task], ", ".join(missing))
     if config.train.oversample:
         train = repeated(train, repeats(labels, config.train.oversample, config.train.seed))
-    queries, most = num_queries(network_config(config.model, categories)), max(train.num_boxes)
-    if most > queries:
+    network = network_config(config.model, categories)
+    _refuse_mixing(config, task)
+    queries, most = num_queries(network), int(np.bincount(labels.row).max())
+    if queries and most > queries:
         log.warning("an image has %d boxes, the model %d queries: the loss drops the rest", most, queries)
+    return Inputs(dataset, dict(versions), categories, train, val, task, _weights(config, labels, categories))
+
+
+def _weights(config: Config, labels: Labels, categories: Sequence[Category]) -> tuple[float, ...]:
+    from training.architectures import facts_of
+
     setting = config.train.class_weights
-    if setting and ARCHITECTURES[config.model.architecture].criterion is None:
+    if setting and facts_of(config.model).criterion is None:
         raise ConfigError(
             f"{config.model.architecture} takes no class weights", where="train.class_weights", fix="train.oversample"
         )
-    weights = class_weights(setting, labels, categories) if setting else ()
-    return Inputs(dataset, dict(versions), categories, train, val, weights)
+    return class_weights(setting, labels, categories) if setting else ()
 
 
-def _refuse_empty(dataset: str, name: str, split: Split) -> None:
-    what = "images" if not split.num_rows else "boxes"
-    if split.num_rows and any(split.num_boxes):
-        return
-    raise TableError(
+_ONE: dict[Task, str] = {"detection": "a box", "segmentation": "a mask", "classification": "the class"}
+
+
+def _usable(dataset: str, name: str, split: Split, task: Task) -> tuple[Split, Labels]:
+    """The rows of a split that a task can use - for classification images of one class - and what is on them."""
+    labels = read_labels(split, task)
+    if task == "classification":
+        single = np.bincount(labels.row, minlength=split.num_rows) == 1
+        if not single.all():
+            log.warning("%s: %d images have no class, or several, and are left out", name, (~single).sum())
+            split = repeated(split, single.astype(np.int64))
+            labels = read_labels(split, task) if split.num_rows else labels
+    if not split.num_rows or not len(labels.row):
+        raise _nothing(dataset, name, split, LEARNED_FROM[task])
+    return split, labels
+
+
+def _refuse_mixing(config: Config, task: Task) -> None:
+    """A picture made of several is of several classes."""
+    for name in ("mosaic", "mixup", "copy_paste"):
+        if task == "classification" and getattr(config.augment, name):
+            raise ConfigError(
+                f"{config.model.architecture} learns one class an image: others cannot be mixed in",
+                where=f"augment.{name}",
+                expected="0",
+                fix="remove it",
+            )
+
+
+def _nothing(dataset: str, name: str, split: Split, what: str) -> TableError:
+    return TableError(
         f"split {name!r} of data set {dataset!r} has no {what}",
         where=f"samples@v{split.version}",
-        expected="images with boxes in the splits `train` and `val`",
+        expected=f"{what} in the splits `train` and `val`",
         fix="`lakesight build` after ingesting both; without a stated split, images are dealt by build.val_fraction",
     )
 
@@ -87,11 +133,12 @@ def train_set(inputs: Inputs, config: Config, rank: int, world: int, step: int) 
     rows_a_step = settings.batch_size * settings.accumulate * world
     order = shuffled(split.rows, version=split.version, seed=settings.seed, num_rows=settings.steps * rows_a_step)
     rest = remaining(order, step * rows_a_step)
-    return dataset(split.units, share(rest, rank=rank, world=world, batch_size=settings.batch_size))
+    reads = share(rest, rank=rank, world=world, batch_size=settings.batch_size)
+    return dataset(split.units, reads, masks=inputs.masks)
 
 
 def val_set(inputs: Inputs) -> "ray.data.Dataset":
     """All validation images, as they lie."""
     from features.datasource import dataset
 
-    return dataset(inputs.val.units, in_order(inputs.val.rows))
+    return dataset(inputs.val.units, in_order(inputs.val.rows), masks=inputs.masks)

@@ -2,7 +2,7 @@
 
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict
 from itertools import chain
 from pathlib import Path
@@ -14,11 +14,13 @@ from features.collate import Batch
 from quality.coco import Stats
 from training import checkpoint, tracking
 from training.checkpoint import Position
+from training.classes import Category
 from training.detector import Detector
 from training.ema import Average
 from training.export import export
 from training.pictures import sheet
 from training.stopping import Progress
+from training.tasks import SCORES
 from training.validate import detect, validate
 from training.worker import EXPORTED, Job
 
@@ -28,7 +30,7 @@ Batches = Callable[[], Iterable[Batch]]
 
 
 class Milestones(pl.Callback):
-    """Rank 0 validates, on all images at once: AP of a part of them, or of padded copies, is another number."""
+    """Rank 0 validates, on all images at once: the AP of a part of them, or of padded copies, is another number."""
 
     def __init__(self, job: Job, batches: Batches, report: Report, average: Average | None) -> None:
         """`batches`: all validation images; `average`: the weights that count, if they are not the network's own."""
@@ -68,10 +70,10 @@ class Milestones(pl.Callback):
             tracking.keep_network(self._job.tracking_uri, self._job.mlflow_run_id, Path(folder) / EXPORTED, step)
 
     def _milestone(self, trainer: pl.Trainer, module: Detector, folder: Path, validates: bool) -> None:
-        train = self._job.config.train
+        train, score = self._job.config.train, SCORES[self._job.inputs.task]
         metrics = self._validate(trainer, module) if validates and trainer.is_global_zero else {}
         if metrics:
-            self._progress = self._progress.after(metrics["val_AP"], train.min_delta)
+            self._progress = self._progress.after(metrics[score], train.min_delta)
         tired = bool(train.patience) and self._progress.waited >= train.patience
         ended = trainer.strategy.broadcast(tired) or trainer.global_step == train.steps
         with checkpoint.disk(folder, trainer.global_step):
@@ -85,10 +87,11 @@ class Milestones(pl.Callback):
         """The metrics of the weights that count; those of the others beside them."""
         config, network = self._job.config, self._average.network if self._average else module.network
         batches = self._with_picture(trainer, network)
-        found = self._named(validate(network, batches, config.model, self._job.categories))
+        stats = validate(network, batches, config.model, self._job.categories)
+        found = _main(stats) | _of_classes(stats, self._job.categories)
         if self._average:
             raw = validate(module.network, self._batches(), config.model, self._job.categories)
-            found |= {"val_AP_raw": raw.ap or 0.0, "val_AP50_raw": raw.ap50 or 0.0}
+            found |= {f"{name}_raw": value for name, value in _main(raw).items()}
         assert trainer.logger is not None
         # Of this process, imports and validations included; no result, so it is not reported as one.
         trainer.logger.log_metrics(found | {"train_cpu_s": time.process_time()}, trainer.global_step)
@@ -97,15 +100,6 @@ class Milestones(pl.Callback):
     def _export(self, module: Detector, folder: Path) -> None:
         network, kind = (self._average.network, "average") if self._average else (module.network, "raw")
         export(network, folder / EXPORTED, self._job.config.model, self._job.categories, weights=kind)
-
-    def _named(self, stats: Stats) -> dict[str, float]:
-        # No AP: no box that counts, only crowds. The curve then shows what a model cannot be chosen by.
-        found = {"val_AP": stats.ap or 0.0, "val_AP50": stats.ap50 or 0.0}
-        classes = stats.per_category()
-        for category in self._job.categories:
-            if (value := classes.get(category.category_id)) is not None:
-                found[f"val_AP/{tracking.key(category.name)}"] = value
-        return found
 
     def _with_picture(self, trainer: pl.Trainer, network: Any) -> Iterator[Batch]:
         """The validation batches; of the first one MLflow gets a picture."""
@@ -117,3 +111,21 @@ class Milestones(pl.Callback):
             path = f"validation/step-{trainer.global_step:06d}.png"
             tracking.log_picture(self._job.tracking_uri, self._job.mlflow_run_id, picture, path)
         return chain([first], batches)
+
+
+_NAMES = {"bbox": ("val_AP", "val_AP50"), "segm": ("val_mask_AP", "val_mask_AP50"), "class": ("val_accuracy", "val_F1")}
+
+
+def _main(stats: Stats) -> dict[str, float]:
+    """The two main numbers; F1 is the mean over classes."""
+    # No AP: no box that counts, only crowds. The curve then shows what a model cannot be chosen by.
+    return {name: metric.value or 0.0 for name, metric in zip(_NAMES[stats.iou_type], stats.overall, strict=False)}
+
+
+def _of_classes(stats: Stats, categories: Sequence[Category]) -> dict[str, float]:
+    """AP of each class; of classified images the recall: the share of the class' images that were told right."""
+    whole = stats.iou_type == "class"
+    values = stats.per_category("recall", None) if whole else stats.per_category()
+    prefix = "val_recall" if whole else _NAMES[stats.iou_type][0]
+    named = {f"{prefix}/{tracking.key(category.name)}": values.get(category.category_id) for category in categories}
+    return {name: value for name, value in named.items() if value is not None}

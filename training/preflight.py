@@ -1,4 +1,4 @@
-"""What is wrong with annotations, in the eyes of a detector that is to learn from them (pure)."""
+"""What is wrong with annotations, in the eyes of a model that is to learn from them (pure)."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -34,13 +34,14 @@ def findings(
     queries: int,
     learns_from_empty: bool,
 ) -> Iterator[Finding]:
-    """One of each check, for one split. `queries`: boxes that the network can give an image."""
+    """One of each check, for one split. `queries`: boxes that the network can give an image; 0: it gives no boxes."""
     yield _ids(split, labels, categories)
-    yield _inside(split, labels)
     single = labels.single
-    yield _tiny(split, single, image_size)
-    yield _queries(split, single, queries)
-    yield _empty(split, single, learns_from_empty)
+    if queries:
+        yield _inside(split, labels)
+        yield _tiny(split, single, image_size)
+        yield _queries(split, single, queries)
+        yield _empty(split, single, learns_from_empty)
     yield _classes(split, single, categories)
 
 

@@ -1,9 +1,9 @@
-"""MLflow pyfunc of a detector: encoded images in, boxes out. Stands alone - it is copied into the model's artifact.
+"""MLflow pyfunc of a model: images in; boxes, masks or classes out. Stands alone: it is copied into the artifact.
 
-The artifact holds a folder with `config.json`, `model.safetensors` (transformers'), `lakesight.json` (classes, input
-size, thresholds), and `backbone.py` where transformers does not have the backbone. Nothing is pickled. An image that
-cannot be decoded gives an `error` and empty lists; its neighbours are scored. Training imports `normalise` and
-`detections` from here, so that what is evaluated is what is served.
+The artifact holds a folder with `config.json`, `model.safetensors` (transformers'), `lakesight.json` (task, classes,
+input size, thresholds), and `backbone.py` where transformers does not have the backbone. Nothing is pickled. An image
+that cannot be decoded gives an `error` and empty lists; its neighbours are scored. Training imports `normalise` and
+`find` from here, so that what is evaluated is what is served.
 """
 
 import importlib.util
@@ -11,7 +11,7 @@ import io
 import json
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -22,13 +22,28 @@ from mlflow.pyfunc.model import PythonModel
 from PIL import Image
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
     import torch
 
 MEAN = (0.485, 0.456, 0.406)
 STD = (0.229, 0.224, 0.225)
 """ImageNet's, for pixels in [0, 1]: what pretrained backbones were trained with."""
 Array = np.ndarray[Any, Any]
-COLUMNS = ("boxes", "scores", "labels", "category_ids", "category_names", "error")
+COLUMNS = ("boxes", "masks", "scores", "labels", "category_ids", "category_names", "error")
+
+
+class Found(NamedTuple):
+    """What was found on an image, best first."""
+
+    scores: Array
+    """[N]."""
+    labels: Array
+    """[N]."""
+    boxes: Array | None = None
+    """[N, 4] xywh, pixels of the stored image; None: they are classes of the whole image."""
+    masks: "Sequence[str] | None" = None
+    """N masks of the stored image as COCO JSON (compressed RLE); None: the model gives none."""
 
 
 def decode(content: bytes) -> Array:
@@ -104,53 +119,126 @@ def to_xywh(boxes: Array, height: int, width: int) -> Array:
     return np.concatenate([scaled[:, :2] - scaled[:, 2:] / 2, scaled[:, 2:]], axis=1)
 
 
-class DetectorModel(PythonModel):
+def instances(
+    logits: "torch.Tensor", areas: "torch.Tensor", *, num_labels: int, most: int
+) -> tuple["torch.Tensor", "torch.Tensor", "torch.Tensor"]:
+    """The `most` best of [B, Q, C + 1] class and [B, Q, H, W] mask logits: scores, labels, queries, each [B, K].
+
+    Best first. A score is the class' times the mean of the mask inside itself (Cheng et al. 2022, Mask2Former).
+    """
+    inside = areas > 0
+    sure = (areas.sigmoid() * inside).sum((2, 3)) / inside.sum((2, 3)).clamp(min=1)  # [B, Q]
+    flat = (logits.softmax(-1)[..., :num_labels] * sure[..., None]).flatten(1)  # [B, Q * C]
+    scores, index = flat.topk(min(most, flat.shape[1]))
+    return scores, index % num_labels, index // num_labels
+
+
+def to_rle(area: Array, height: int, width: int) -> tuple[str, list[float]] | None:
+    """[H, W] logits of a mask, stretched over an image -> COCO JSON and the extent (xywh); None: it has no pixel."""
+    from hotcoco import mask as coco
+
+    pixels = cv2.resize(area, (width, height), interpolation=cv2.INTER_LINEAR) > 0
+    if not pixels.any():
+        return None
+    rle = coco.encode(np.asfortranarray(pixels, dtype=np.uint8))
+    text = json.dumps({"counts": rle["counts"].decode(), "size": rle["size"]}, separators=(",", ":"))
+    return text, [float(side) for side in coco.to_bbox(rle)]
+
+
+def find(
+    network: Any, pixels: "torch.Tensor", sizes: "Sequence[tuple[int, int]]", facts: "Mapping[str, Any]"
+) -> "list[Found]":
+    """What a network finds on [B, S, S, 3] uint8 images, with scores of `facts["score_threshold"]` or more.
+
+    `sizes`: height and width of the stored images. `facts`: those of `lakesight.json`.
+    """
+    import torch
+
+    with torch.inference_mode():
+        out = network(pixel_values=normalise(pixels))
+        return list(_DECODERS[facts["task"]](out, sizes, facts))
+
+
+def _find_boxes(out: Any, sizes: "Sequence[Any]", facts: "Mapping[str, Any]") -> "Iterator[Found]":
+    best = {"num_labels": len(facts["categories"]), "most": facts["max_detections"]}
+    found = _numpy(*detections(out.logits, out.pred_boxes, softmax=facts["softmax"], **best))
+    for size, scores, labels, boxes in zip(sizes, *found, strict=True):
+        keep = counting(scores, labels, boxes, threshold=facts["score_threshold"], nms_iou=facts["nms_iou"])
+        yield Found(scores[keep], labels[keep], to_xywh(boxes[keep], *size))
+
+
+def _find_masks(out: Any, sizes: "Sequence[Any]", facts: "Mapping[str, Any]") -> "Iterator[Found]":
+    logits, areas = out.class_queries_logits, out.masks_queries_logits
+    found = instances(logits, areas, num_labels=len(facts["categories"]), most=facts["max_detections"])
+    for size, scores, labels, queries, area in zip(sizes, *_numpy(*found, areas), strict=True):
+        keep = np.flatnonzero(scores >= facts["score_threshold"])
+        drawn = {query: to_rle(area[query], *size) for query in set(queries[keep].tolist())}
+        masks = [(place, *mask) for place in keep if (mask := drawn[queries[place]])]
+        keep = np.array([place for place, _, _ in masks], dtype=np.int64)
+        boxes = np.array([box for _, _, box in masks], dtype=np.float64).reshape(-1, 4)
+        yield Found(scores[keep], labels[keep], boxes, [text for _, text, _ in masks])
+
+
+def _find_classes(out: Any, sizes: "Sequence[Any]", facts: "Mapping[str, Any]") -> "Iterator[Found]":
+    """The best class always, whatever its score."""
+    scores, labels = out.logits.softmax(-1).sort(-1, descending=True)
+    for one, of in zip(*_numpy(scores, labels), strict=True):
+        num = min(max(int((one >= facts["score_threshold"]).sum()), 1), facts["max_detections"])
+        yield Found(one[:num], of[:num])
+
+
+_DECODERS = {"detection": _find_boxes, "segmentation": _find_masks, "classification": _find_classes}
+
+
+def _numpy(*tensors: "torch.Tensor") -> list[Array]:
+    return [tensor.cpu().numpy() for tensor in tensors]
+
+
+def auto_class(task: str) -> Any:
+    """The class of transformers' that builds and loads networks for a task."""
+    import transformers
+
+    return {
+        "detection": transformers.AutoModelForObjectDetection,
+        "segmentation": transformers.AutoModelForUniversalSegmentation,
+        "classification": transformers.AutoModelForImageClassification,
+    }[task]
+
+
+class VisionModel(PythonModel):
     """Column `image` (bytes) -> columns `COLUMNS`, a row an image."""
 
     def load_context(self, context: Any) -> None:
         """Load weights and facts from the artifact `model`."""
-        from transformers import AutoModelForObjectDetection
-
         folder = Path(context.artifacts["model"])
         _register_backbone(folder / "backbone.py")
         self._facts = json.loads((folder / "lakesight.json").read_text())
         self._categories = sorted(self._facts["categories"], key=lambda category: category["label"])
-        self._network = AutoModelForObjectDetection.from_pretrained(folder, local_files_only=True).eval()
+        self._network = auto_class(self._facts["task"]).from_pretrained(folder, local_files_only=True).eval()
 
     def predict(self, context: Any, model_input: pd.DataFrame, params: dict[str, Any] | None = None) -> pd.DataFrame:
-        """Boxes are xywh in pixels of the stored image; best first; `params`: `score_threshold`, `nms_iou`."""
-        limits = self._facts | (params or {})
+        """Best first; see `Found`; what a model does not give is empty. `params`: `score_threshold`, `nms_iou`."""
+        facts = self._facts | (params or {})
         pixels, errors = zip(*(_try_decode(content) for content in model_input["image"]), strict=True)
         good = [i for i, image in enumerate(pixels) if image is not None]
         rows = [dict[str, Any]({name: [] for name in COLUMNS[:-1]}, error=error) for error in errors]
         if good:
-            for i, (scores, labels, boxes) in zip(good, self._detect([pixels[i] for i in good]), strict=True):
-                keep = counting(scores, labels, boxes, threshold=limits["score_threshold"], nms_iou=limits["nms_iou"])
-                rows[i].update(self._row(scores[keep], labels[keep], boxes[keep], pixels[i].shape))
+            for i, found in zip(good, self._find([pixels[i] for i in good], facts), strict=True):
+                rows[i].update(self._row(found))
         return pd.DataFrame(rows, columns=list(COLUMNS), index=model_input.index)
 
-    def _detect(self, images: list[Array]) -> Any:
-        """Scores [K], labels [K] and boxes [K, 4] (cxcywh in [0, 1]) of each image."""
+    def _find(self, images: list[Array], facts: dict[str, Any]) -> list[Found]:
         import torch
 
-        size = self._facts["image_size"]
-        batch = torch.from_numpy(np.stack([resize(image, size) for image in images]))
-        with torch.inference_mode():
-            out = self._network(pixel_values=normalise(batch))
-            found = detections(
-                out.logits,
-                out.pred_boxes,
-                softmax=self._facts["softmax"],
-                num_labels=len(self._categories),
-                most=self._facts["max_detections"],
-            )
-        return zip(*(tensor.numpy() for tensor in found), strict=True)
+        batch = torch.from_numpy(np.stack([resize(image, facts["image_size"]) for image in images]))
+        return find(self._network, batch, [image.shape[:2] for image in images], facts)
 
-    def _row(self, scores: Array, labels: Array, boxes: Array, shape: tuple[int, ...]) -> dict[str, list[Any]]:
-        classes = [self._categories[label] for label in labels]
+    def _row(self, found: Found) -> dict[str, list[Any]]:
+        classes = [self._categories[label] for label in found.labels]
         return {
-            "boxes": to_xywh(boxes, shape[0], shape[1]).tolist(),
-            "scores": scores.astype(np.float64).tolist(),
+            "boxes": [] if found.boxes is None else found.boxes.tolist(),
+            "masks": list(found.masks or ()),
+            "scores": found.scores.astype(np.float64).tolist(),
             "labels": [category["label"] for category in classes],
             "category_ids": [category["category_id"] for category in classes],
             "category_names": [category["name"] for category in classes],
@@ -178,4 +266,4 @@ def _try_decode(content: Any) -> tuple[Array | None, str | None]:
 
 
 if __name__ != "training.pyfunc":  # MLflow executes this file under a name of its own; importing it does nothing
-    set_model(DetectorModel())
+    set_model(VisionModel())

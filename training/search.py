@@ -8,7 +8,6 @@ from lakesight import config as configuration
 from lakesight.config import Config
 from lakesight.errors import ConfigError, SetupError
 
-METRIC = "val_AP"
 TUNED = ("model", "augment", "train")
 """Sections that decide a run, and may be searched."""
 SAME_FOR_ALL = (
@@ -91,12 +90,12 @@ def refuse_contradictions(config: Config) -> None:
         raise SetupError("optuna is not installed", where="tune.search=optuna", fix="pip install 'lakesight[optuna]'")
 
 
-def tune_config(config: Config, space: dict[str, Any]) -> Any:
-    """Ray Tune's `TuneConfig`."""
+def tune_config(config: Config, space: dict[str, Any], metric: str) -> Any:
+    """Ray Tune's `TuneConfig`; the higher `metric`, the better."""
     from ray import tune as ray_tune
 
     return ray_tune.TuneConfig(
-        metric=METRIC,
+        metric=metric,
         mode="max",
         num_samples=config.tune.trials,
         search_alg=_searcher(config),

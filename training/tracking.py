@@ -32,8 +32,8 @@ QUIET = {
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
 }
 REQUIREMENTS = (
-    "mlflow", "numpy", "opencv-python-headless", "pandas", "pillow", "safetensors", "scipy", "simplejpeg", "torch",
-    "transformers",
+    "hotcoco", "mlflow", "numpy", "opencv-python-headless", "pandas", "pillow", "safetensors", "scipy", "simplejpeg",
+    "torch", "transformers",
 )  # fmt: skip
 """What `training/pyfunc.py` imports, and what that needs."""
 
@@ -181,6 +181,7 @@ def log_model(mlflow_run_id: str, folder: Path, config: ModelConfig, *, name: st
         Schema(
             [
                 ColSpec(Array(Array(number)), "boxes"),
+                ColSpec(Array(text), "masks"),
                 ColSpec(Array(number), "scores"),
                 ColSpec(Array(whole), "labels"),
                 ColSpec(Array(whole), "category_ids"),

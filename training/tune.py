@@ -22,7 +22,8 @@ from lakesight.tables import TUNE_TRIALS
 from lakesight.warehouse import Warehouse
 from training import inputs, resume, runs, tracking
 from training.inputs import Inputs
-from training.search import METRIC, TUNED, refuse_contradictions, search_space, tune_config
+from training.search import TUNED, refuse_contradictions, search_space, tune_config
+from training.tasks import SCORES
 from training.trial import Sweep, run_trial
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ class TuneReport:
 
 
 def tune(warehouse: Warehouse, config: Config, *, dataset: str) -> TuneReport:
-    """Search for the parameters of the highest validation AP; a finished sweep of equal inputs is re-used.
+    """Search for the parameters of the best validation; a finished sweep of equal inputs is re-used.
 
     One that was killed goes on: trials that had ended are kept, the others go on from their last validation.
 
@@ -92,7 +93,10 @@ def _search(warehouse: Warehouse, run_id: str, sweep: Sweep, space: dict[str, An
         tuner = ray_tune.Tuner.restore(folder, trainable, param_space=space, resume_unfinished=True)
     else:
         tuner = ray_tune.Tuner(
-            trainable, param_space=space, tune_config=tune_config(config, space), run_config=_run_config(config, folder)
+            trainable,
+            param_space=space,
+            tune_config=tune_config(config, space, SCORES[sweep.inputs.task]),
+            run_config=_run_config(config, folder),
         )
     with progress.step(f"tune {config.model.name}, {config.tune.trials} trials"):
         grid = tuner.fit()
@@ -137,8 +141,8 @@ def _row(run_id: str, material: Inputs, result: Any, mlflow_run_id: str | None, 
         "dataset": material.dataset,
         "table_versions": list(material.versions.items()),
         "params": json.dumps(result.config),
-        "metric": METRIC,
-        "value": metrics.get(METRIC),
+        "metric": SCORES[material.task],
+        "value": metrics.get(SCORES[material.task]),
         "iterations": metrics.get("training_iteration", 0),
         "steps": int(metrics.get("step", 0)),
         "decisions": _decisions(result, steps),
@@ -187,21 +191,22 @@ def _report(warehouse: Warehouse, config: Config, run_id: str, rows: list[runs.R
         raise UserError(
             f"all {len(rows)} trials failed",
             where=f"tune_trials, run_id={run_id}",
-            expected="one that reports an AP",
+            expected="one that reports a validation",
             fix=f"look at the first one's error: {(rows[0]['error'] or '').splitlines()[:1]}",
         )
     best = max(worked, key=lambda row: row["value"])
     params = json.loads(best["params"])
-    place = _write_best(warehouse, run_id, configuration.replace(config, params), best["value"])
-    return TuneReport(run_id, METRIC, params, best["value"], len(rows), place, reused)
+    place = _write_best(warehouse, run_id, configuration.replace(config, params), best)
+    return TuneReport(run_id, best["metric"], params, best["value"], len(rows), place, reused)
 
 
-def _write_best(warehouse: Warehouse, run_id: str, config: Config, value: float) -> Path:
+def _write_best(warehouse: Warehouse, run_id: str, config: Config, best: runs.Row) -> Path:
     """What `lakesight train --config` takes: the sweep's configuration with the best parameters in it."""
     place = warehouse.state("tuned", f"{run_id}.yaml")
     place.parent.mkdir(exist_ok=True)
     sections = {name: values for name, values in configuration.to_dict(config).items() if name in TUNED}
-    text = f"# The best trial of {run_id}: {METRIC} {value:.3f} on the validation images.\n" + yaml.safe_dump(sections)
+    score = f"{best['metric']} {best['value']:.3f}"
+    text = f"# The best trial of {run_id}: {score} on the validation images.\n" + yaml.safe_dump(sections)
     unfinished = place.with_suffix(".part")
     unfinished.write_text(text)
     unfinished.replace(place)

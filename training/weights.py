@@ -9,9 +9,11 @@ from typing import Any
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
-from transformers import AutoConfig, AutoModelForObjectDetection, PreTrainedModel
+from transformers import AutoConfig, PreTrainedModel
 
 from lakesight.errors import ConfigError
+from training.pyfunc import auto_class
+from training.tasks import Task
 
 log = logging.getLogger(__name__)
 Weights = dict[str, torch.Tensor]
@@ -33,7 +35,7 @@ class Loaded:
         return f"{self.kept} tensors are pretrained, {len(self.fresh)} are fresh; {heads} came along"
 
 
-def load_weights(network: PreTrainedModel, source: str) -> Loaded:
+def load_weights(network: PreTrainedModel, source: str, task: Task = "detection") -> Loaded:
     """Copy weights of equal name and shape; class heads keep the rows of classes that both know by name.
 
     `source`: a folder with `config.json` and `model.safetensors`; a `.safetensors` file (its classes are those of the
@@ -42,7 +44,7 @@ def load_weights(network: PreTrainedModel, source: str) -> Loaded:
     Raises:
         ConfigError: no network of transformers' there, or nothing in it fits.
     """
-    weights, theirs = _file(Path(source)) if source.endswith(".safetensors") else _network(source)
+    weights, theirs = _file(Path(source)) if source.endswith(".safetensors") else _network(source, task)
     state = network.state_dict()
     ours = _class_names(network.config.id2label)
     fitting = {name: w for name, w in weights.items() if name in state and state[name].shape == w.shape}
@@ -61,10 +63,10 @@ def load_weights(network: PreTrainedModel, source: str) -> Loaded:
     return loaded
 
 
-def _network(source: str) -> tuple[Weights, list[str]]:
+def _network(source: str, task: Task) -> tuple[Weights, list[str]]:
     """Through transformers' own loader: files may have other names for weights than modules do."""
     try:
-        found = AutoModelForObjectDetection.from_pretrained(source, local_files_only=Path(source).is_dir())
+        found = auto_class(task).from_pretrained(source, local_files_only=Path(source).is_dir())
     except (OSError, ValueError) as error:
         raise _nothing(source, error) from error
     return found.state_dict(), _class_names(found.config.id2label)
@@ -82,7 +84,7 @@ def _file(path: Path) -> tuple[Weights, list[str]]:
 
 def _nothing(source: str, error: Exception) -> ConfigError:
     return ConfigError(
-        f"there are no weights of a detector: {str(error).splitlines()[0]}",
+        f"there are no weights of such a model: {str(error).splitlines()[0]}",
         where=source,
         expected="a folder with config.json and model.safetensors, a .safetensors file, or a name on the hub",
         fix="correct model.pretrained",
@@ -96,5 +98,5 @@ def _class_names(id2label: Mapping[Any, str] | None) -> list[str]:
 
 def _is_class_head(name: str, weight: torch.Tensor, num_classes: int) -> bool:
     """Tensors with a row a class, perhaps one for none: classifiers, score heads, the embedding of denoised labels."""
-    heads = ("class_labels_classifier", "class_embed", "enc_score_head")
+    heads = ("class_labels_classifier", "class_embed", "enc_score_head", "class_predictor", "classifier")
     return any(part in name for part in heads) and weight.shape[0] in (num_classes, num_classes + 1)

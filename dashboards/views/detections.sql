@@ -1,4 +1,4 @@
--- One row a detected box: xywh in pixels of the stored image.
+-- One row a detection: xywh in pixels of the stored image, NULL for a class of the whole image; its mask, if any.
 SELECT
   p.dataset,
   p.image_id,
@@ -14,6 +14,7 @@ SELECT
   p.found.bbox[2] AS width,
   p.found.bbox[3] AS height,
   p.found.bbox[2] * p.found.bbox[3] AS area,
+  p.found.segmentation,
   p.predicted_at,
   p.run_id
 FROM (

@@ -39,10 +39,11 @@ class Example:
 def example(pixels: Pixels, annotations: Sequence[Mapping[str, Any]], *, masks: bool = False) -> Example:
     """A stored image and its annotations (xywh in its pixels).
 
-    Crowd boxes are left out: they cover many objects, and a detector answers with one box an object.
+    Crowd boxes are left out: they cover many objects, and a detector answers with one box an object. So are classes of
+    the whole image, which have no box.
     """
     height, width = pixels.shape[:2]
-    single = [a for a in annotations if not a["iscrowd"]]
+    single = [a for a in annotations if a["bbox"] is not None and not a["iscrowd"]]
     return Example(
         pixels,
         xywh_to_cxcywh([a["bbox"] for a in single], height, width),

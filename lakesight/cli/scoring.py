@@ -30,7 +30,7 @@ def evaluate(
     config: ConfigFile = None,
     override: Override = None,
 ) -> None:
-    """COCO AP of a model on a data set -> evaluations; scores first what it has not scored."""
+    """AP (accuracy, of classes) of a model on a data set -> evaluations; scores first what it has not scored."""
     from serving.assess import assess as run
 
     settings = start(root, config, override)

@@ -58,7 +58,7 @@ def train(
     override: Override = None,
     force: Annotated[bool, typer.Option("--force", help="Train again even if an equal run has finished.")] = False,
 ) -> None:
-    """Train a detector on the latest version of samples."""
+    """Train a model on the latest version of samples; `model.architecture` says for which task."""
     from training.fit import train as run
 
     settings = start(root, config, override)

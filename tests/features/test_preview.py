@@ -32,6 +32,18 @@ def test_everything_is_drawn_where_it_is():
     assert tuple(picture[40, 360]) == (0, 0, 0)
 
 
+def test_the_class_of_an_image_is_written_above_it():
+    nothing = {"boxes": torch.zeros(0, 4), "class_labels": torch.zeros(0, dtype=torch.int64)}
+    pixels = torch.zeros(1, 400, 400, 3, dtype=torch.uint8)
+
+    def caption(*annotations):
+        return contact_sheet(Batch(pixels, [nothing], [7], [(400, 400)], [list(annotations)]), ["cat", "dog"])[:CAPTION]
+
+    bare, cat, dog = caption(), caption({"label": 0, "bbox": None}), caption({"label": 1, "bbox": None})
+    assert (cat != bare).any()
+    assert (cat != dog).any()
+
+
 @pytest.fixture(scope="module")
 def warehouse(shapes_warehouse):
     return shapes_warehouse()

@@ -27,6 +27,23 @@ def test_boxes_lie_inside_and_ids_are_unique(shapes_coco):
         assert 0 <= y < y + h <= 96
 
 
+def test_polygons_fill_their_boxes(tmp_path):
+    coco = json.loads(shapes.write_coco(tmp_path, split="val", num_images=8, seed=5, masks=True).read_text())
+    for annotation in coco["annotations"]:
+        ((*polygon,),) = annotation["segmentation"]
+        corners = np.reshape(polygon, (-1, 2))
+        x, y, w, h = annotation["bbox"]
+        np.testing.assert_allclose(corners.min(axis=0), [x, y], atol=1e-6)
+        np.testing.assert_allclose(corners.max(axis=0), [x + w, y + h], atol=1e-6)
+
+
+def test_folders_have_one_shape_an_image_and_a_class_each(tmp_path):
+    shapes.write_folders(tmp_path, split="train", num_images=12, seed=5)
+    found = sorted(path.relative_to(tmp_path).parts for path in tmp_path.rglob("*.jpg"))
+    assert {(split, of_class) for split, of_class, _ in found} == {("train", name) for name in shapes.CATEGORIES}
+    assert len({name for _, _, name in found}) == 12
+
+
 def test_night_camera_is_darker(tmp_path):
     shapes.write_coco(tmp_path, split="new", num_images=6, seed=5, night_camera=True)
     coco = json.loads((tmp_path / "instances_new.json").read_text())

@@ -4,7 +4,9 @@ import contextlib
 import io
 import json
 
+import pyarrow as pa
 import pytest
+from pycocotools import mask
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
@@ -12,12 +14,13 @@ from lakesight import delta
 from lakesight.errors import UserError
 from quality.evaluate import evaluate
 from serving.importing import import_detections
+from serving.rows import nest, prediction_rows
 
 
-def oracle(instances, results):
+def oracle(instances, results, iou_type="bbox"):
     with contextlib.redirect_stdout(io.StringIO()):
         truth = COCO(str(instances))
-        evaluation = COCOeval(truth, truth.loadRes(str(results)), "bbox")
+        evaluation = COCOeval(truth, truth.loadRes(str(results)), iou_type)
         evaluation.evaluate()
         evaluation.accumulate()
         evaluation.summarize()
@@ -52,6 +55,77 @@ def test_a_real_detector_equals_pycocotools_through_the_tables(data, warehouse, 
     report = compare(warehouse, model_name="yolox_nano", dataset="coco", split="val2017")
     assert [m.value for m in report.stats.overall] == oracle(instances, results)
     assert (round(report.stats.ap, 3), round(report.stats.ap50, 3)) == (0.303, 0.488)
+
+
+@pytest.mark.realdata
+def test_masks_equal_pycocotools_through_the_tables(data, warehouse, fill, tmp_path):
+    folder = data / "evaluator/faster_coco_eval/dataset/cocoapi"
+    instances, results = folder / "instances_val2014_100.json", folder / "instances_val2014_fakesegm100_results.json"
+    fill(warehouse, instances, dataset="coco", split="val")
+    import_detections(warehouse, results=results, model="fake", version="1", dataset="coco", split="val")
+    report = compare(warehouse, model_name="fake", dataset="coco")
+    assert [m.value for m in report.mask_stats.overall] == oracle(instances, results, "segm")
+    boxes = [
+        record | {"bbox": mask.toBbox(record.pop("segmentation")).tolist()}
+        for record in json.loads(results.read_text())
+    ]
+    (tmp_path / "boxes.json").write_text(json.dumps(boxes))
+    assert [m.value for m in report.stats.overall] == oracle(instances, tmp_path / "boxes.json", "bbox")
+    rows = [row for row in delta.read(warehouse, "evaluations").to_pylist() if row["category_id"] is None]
+    assert sorted(row["iou_type"] for row in rows) == ["bbox"] * 12 + ["segm"] * 12
+    assert compare(warehouse, model_name="fake", dataset="coco").reused
+
+
+def classified(warehouse, fill, tmp_path, truth, found):
+    """Images 1.. of classes `truth` (a list each), scored as `found` (best first; a list each) by model `other`."""
+    coco = {
+        "images": [{"id": i, "file_name": f"{i}.png", "width": 8, "height": 8} for i in range(1, len(truth) + 1)],
+        "annotations": [{"image_id": i, "category_id": c} for i, classes in enumerate(truth, 1) for c in classes],
+        "categories": [{"id": c, "name": f"class {c}"} for c in (10, 20, 30)],
+    }
+    for number, annotation in enumerate(coco["annotations"]):
+        annotation["id"] = number
+    (tmp_path / "coco.json").write_text(json.dumps(coco))
+    fill(warehouse, tmp_path / "coco.json", dataset="shapes", split="val")
+    flat = [c for classes in found for c in classes]
+    detections = nest(
+        [len(classes) for classes in found], None, scores=[0.5] * len(flat), labels=[c // 10 - 1 for c in flat],
+        category_ids=flat, category_names=[f"class {c}" for c in flat],
+    )  # fmt: skip
+    count = len(found)
+    scored = pa.table(
+        {"image_id": list(range(1, count + 1)), "detections": detections, "status": ["ok"] * count}
+        | {"error": pa.nulls(count, pa.string()), "latency_ms": [1.0] * count}
+    )
+    shared = {"dataset": "shapes", "model_name": "other", "model_version": "1", "source_table": "images"}
+    rows = prediction_rows(scored, **shared, source_version=0, run_id="test")
+    delta.commit(warehouse, "predictions", rows, app_id="test", txn=1)
+
+
+def test_classes_of_images_are_judged_by_the_best(warehouse, fill, tmp_path):
+    classified(
+        warehouse, fill, tmp_path,
+        truth=[[10], [10], [10], [20], [20], [10, 20], []],
+        found=[[10, 20], [10], [20, 10], [20], [], [10], [30]],
+    )  # fmt: skip
+    report = compare(warehouse)
+    assert report.mask_stats is None
+    values = {(m.metric, m.category_id): m.value for m in report.stats.metrics}
+    assert values["accuracy", None] == 3 / 5
+    assert (values["precision", 10], values["recall", 10]) == (1.0, 2 / 3)
+    assert (values["precision", 20], values["recall", 20], values["F1", 20]) == (0.5, 0.5, 0.5)
+    assert values["recall", 30] is None
+    assert values["F1", None] == pytest.approx((0.8 + 0.5) / 2)
+    rows = delta.read(warehouse, "evaluations").to_pylist()
+    assert {(row["iou_type"], row["iou"], row["max_detections"]) for row in rows} == {("class", None, 1)}
+    assert len(rows) == 4 + 3 * 3
+    assert compare(warehouse).reused
+
+
+def test_classes_of_images_that_have_none_are_refused(warehouse, fill, tmp_path):
+    classified(warehouse, fill, tmp_path, truth=[[10, 20]], found=[[10]])
+    with pytest.raises(UserError, match="no images of one class"):
+        compare(warehouse)
 
 
 def test_numbers_are_recorded_once(perfect):

@@ -2,7 +2,9 @@
 
 import json
 
+import numpy as np
 import pytest
+from pycocotools import mask as coco_mask
 
 from lakesight import delta
 from lakesight.errors import FormatError, UserError
@@ -47,8 +49,22 @@ def test_every_image_of_the_split_is_covered_and_order_is_the_files(shapes, writ
     found = {row["image_id"]: row for row in rows(shapes)}
     assert sorted(found) == list(range(1001, 1009))
     assert found[1002]["detections"] == [
-        {"label": 1, "category_id": 2, "category_name": "square", "score": 0.5, "bbox": [1, 2, 3, 4]},
-        {"label": 2, "category_id": 3, "category_name": "triangle", "score": 0.5, "bbox": [5, 6, 7.25, 8]},
+        {
+            "label": 1,
+            "category_id": 2,
+            "category_name": "square",
+            "score": 0.5,
+            "bbox": [1, 2, 3, 4],
+            "segmentation": None,
+        },
+        {
+            "label": 2,
+            "category_id": 3,
+            "category_name": "triangle",
+            "score": 0.5,
+            "bbox": [5, 6, 7.25, 8],
+            "segmentation": None,
+        },
     ]
     assert found[1003]["detections"] == []
     assert {row["status"] for row in found.values()} == {"ok"}
@@ -104,3 +120,35 @@ def test_a_missing_file_and_a_wrong_split_are_refused(shapes, write, tmp_path):
         run(shapes, tmp_path / "none.json")
     with pytest.raises(UserError, match="split 'train'"):
         run(shapes, write(DETECTIONS), split="train")
+
+
+def mask_of(height, width, rectangle):
+    pixels = np.zeros((height, width), np.uint8, order="F")
+    x, y, w, h = rectangle
+    pixels[y : y + h, x : x + w] = 1
+    rle = coco_mask.encode(pixels)
+    return {"size": [height, width], "counts": rle["counts"].decode()}
+
+
+def test_masks_are_kept_and_their_extent_is_the_box(shapes, write):
+    record = {"image_id": 1001, "category_id": 1, "score": 0.5, "segmentation": mask_of(96, 96, (10, 20, 30, 5))}
+    run(shapes, write([record]))
+    (found,) = rows(shapes)[0]["detections"]
+    assert found["bbox"] == [10, 20, 30, 5]
+    assert json.loads(found["segmentation"]) == record["segmentation"]
+
+
+@pytest.mark.parametrize(
+    ("changed", "error", "message"),
+    [
+        ({"segmentation": mask_of(48, 96, (1, 2, 3, 4))}, UserError, "48 x 96, its image 96 x 96 pixels"),
+        ({"segmentation": [[1, 1, 5, 1, 5, 5]]}, FormatError, "has polygons"),
+        ({"segmentation": []}, FormatError, "neither `bbox` nor `segmentation`"),
+        ({}, FormatError, "neither `bbox` nor `segmentation`"),
+    ],
+    ids=["another size", "polygons", "no mask", "nothing"],
+)
+def test_masks_that_mean_nothing_are_refused(shapes, write, changed, error, message):
+    with pytest.raises(error, match=message):
+        run(shapes, write([{"image_id": 1001, "category_id": 1, "score": 0.5} | changed]))
+    assert delta.read(shapes, "predictions").num_rows == 0

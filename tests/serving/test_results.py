@@ -2,12 +2,16 @@
 
 import json
 
+import numpy as np
+import pyarrow as pa
 import pytest
+from pycocotools import mask
 
 from lakesight import delta
 from lakesight.errors import UserError
 from serving.importing import import_detections
 from serving.results import export_results
+from serving.rows import nest, prediction_rows
 
 
 @pytest.fixture
@@ -18,6 +22,9 @@ def imported(warehouse, shapes_coco, fill, tmp_path):
         {key: box[key] for key in ("image_id", "category_id", "bbox")} | {"score": 1 / (3 + n)}
         for n, box in enumerate(boxes)
     ]
+    pixels = np.zeros((96, 96), np.uint8, order="F")
+    pixels[3:9, 4:8] = 1
+    results[1]["segmentation"] = {"counts": mask.encode(pixels)["counts"].decode(), "size": [96, 96]}
     (tmp_path / "results.json").write_text(json.dumps(results))
     for version in ("1", "2"):
         import_detections(
@@ -51,3 +58,14 @@ def test_what_is_asked_wrongly(imported, tmp_path):
     with pytest.raises(UserError, match="--force"):
         export_results(warehouse, model="other/1", dataset="shapes", to=to)
     export_results(warehouse, model="other/1", dataset="shapes", to=to, force=True)
+
+
+def test_classes_of_images_are_no_coco_results(warehouse, shapes_coco, fill, tmp_path):
+    fill(warehouse, shapes_coco / "instances_val.json", dataset="shapes", split="val")
+    found = nest([1], None, scores=[0.9], labels=[0], category_ids=[1], category_names=["circle"])
+    scored = pa.table({"image_id": [1001], "detections": found, "status": ["ok"], "error": [""], "latency_ms": [1.0]})
+    shared = {"dataset": "shapes", "model_name": "classes", "model_version": "1", "source_table": "images"}
+    rows = prediction_rows(scored, **shared, source_version=0, run_id="test")
+    delta.commit(warehouse, "predictions", rows, app_id="test", txn=1)
+    with pytest.raises(UserError, match="cannot say classes of whole images"):
+        export_results(warehouse, model="classes", dataset="shapes", to=tmp_path / "back.json")

@@ -2,14 +2,16 @@
 
 import copy
 import io
+import json
+from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
 import pytest
 import torch
-from transformers import AutoModelForObjectDetection
 
 from features.collate import Collate
+from features.transforms.masks import parse, rasterise
 from lakesight import shapes
 from lakesight.boxes import xywh_to_cxcywh
 from lakesight.sections import ModelConfig, TrainConfig
@@ -20,7 +22,8 @@ from training.detector import Detector
 from training.export import export
 from training.groups import trainable_counts
 from training.per_box import shared
-from training.pyfunc import normalise, to_xywh
+from training.pyfunc import auto_class, normalise, to_rle, to_xywh
+from training.targets import targets
 
 CLASSES = [Category(i, 10 * (i + 1), name) for i, name in enumerate(shapes.CATEGORIES)]
 RESNET = {
@@ -51,13 +54,27 @@ YOLOS = {
     "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64, "image_size": [64, 64],
     "num_detection_tokens": 12, "use_mid_position_embeddings": False,
 }  # fmt: skip
+MASK2FORMER = {
+    "backbone_config": RESNET | {"out_features": ["stage1", "stage2", "stage3", "stage4"]}, "feature_size": 32,
+    "mask_feature_size": 32, "hidden_dim": 32, "encoder_feedforward_dim": 64, "dim_feedforward": 64, "encoder_layers": 1,
+    "decoder_layers": 3, "num_attention_heads": 2, "num_queries": 12, "train_num_points": 256,
+}  # fmt: skip
+CONVNEXT = {"hidden_sizes": [16, 16, 32, 32], "depths": [1, 1, 1, 1]}
 TINY = {
+    "mask2former": MASK2FORMER, "convnextv2": CONVNEXT,
+    "resnet": {key: value for key, value in RESNET.items() if key not in ("model_type", "out_features")},
     "d_fine": D_FINE, "deimv2": D_FINE, "rt_detr": RT_DETR, "rt_detr_v2": RT_DETR, "detr": DETR,
     "table-transformer": DETR, "conditional_detr": DETR, "yolos": YOLOS, "lw_detr": LW_DETR,
     "deformable_detr": DETR | {"backbone_config": PYRAMID, "num_feature_levels": 3},
     "dab-detr": {key: value for key, value in DETR.items() if key != "d_model"} | {"hidden_size": 32},
 }  # fmt: skip
 SIDE = 64
+LEARN_FROM_OBJECTS = sorted(name for name, facts in ARCHITECTURES.items() if facts.task != "classification")
+OUTPUTS = {
+    "detection": ("logits", "pred_boxes"),
+    "segmentation": ("class_queries_logits", "masks_queries_logits"),
+    "classification": ("logits",),
+}
 
 
 def test_every_architecture_of_the_table_is_tested():
@@ -72,12 +89,13 @@ def learned(request):
     torch.set_num_threads(1)
     torch.manual_seed(0)
     network = build_network(model, train, CLASSES)
-    batch = Collate(SIDE)(pa.Table.from_pylist([row(i) for i in range(4)]))
+    task = ARCHITECTURES[model.architecture].task
+    batch = Collate(SIDE, masks=task == "segmentation")(pa.Table.from_pylist([row(i) for i in range(4)]))
     (optimizer,) = [Detector(network, model, train).configure_optimizers()["optimizer"]]
     losses = []
     for _ in range(30):
         optimizer.zero_grad()
-        loss = network(pixel_values=normalise(batch.pixels), labels=batch.labels).loss
+        loss = network(pixel_values=normalise(batch.pixels), **targets(batch, task)).loss
         loss.backward()
         torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
         optimizer.step()
@@ -90,16 +108,24 @@ def row(i):
     buffer = io.BytesIO()
     image.save(buffer, "PNG")
     annotations = [
-        {"label": s.label, "bbox": [s.box[0], s.box[1], s.box[2] - s.box[0], s.box[3] - s.box[1]], "iscrowd": 0}
+        {
+            "label": s.label,
+            "category_id": CLASSES[s.label].category_id,
+            "bbox": [s.box[0], s.box[1], s.box[2] - s.box[0], s.box[3] - s.box[1]],
+            "area": 100.0,
+            "iscrowd": 0,
+            "segmentation": json.dumps([s.polygon]),
+        }
         for s in drawn
     ]
+    whole = {"label": drawn[0].label, "category_id": CLASSES[drawn[0].label].category_id, "bbox": None, "iscrowd": None}
     return {
         "image_id": i,
         "content": buffer.getvalue(),
         "width": SIDE,
         "height": SIDE,
         "epoch": 0,
-        "annotations": annotations,
+        "annotations": [*annotations, {**whole, "area": None, "segmentation": None}],
     }
 
 
@@ -123,13 +149,17 @@ def test_all_of_it_learns_unless_the_backbone_is_frozen(learned):
 def test_a_saved_network_is_the_same_network(learned, tmp_path):
     model, network, _, batch = learned
     export(network, tmp_path, model, CLASSES)
-    again = AutoModelForObjectDetection.from_pretrained(tmp_path, local_files_only=True).eval()
-    ours, theirs = scored(network, batch), scored(again, batch)
-    assert torch.allclose(ours.logits, theirs.logits, atol=1e-5)
-    assert torch.allclose(ours.pred_boxes, theirs.pred_boxes, atol=1e-5)
     facts = ARCHITECTURES[model.architecture]
-    assert ours.logits.shape == (4, 12, len(CLASSES) + facts.softmax)
-    assert num_queries(network.config) == 12
+    again = auto_class(facts.task).from_pretrained(tmp_path, local_files_only=True).eval()
+    ours, theirs = scored(network, batch), scored(again, batch)
+    for name in OUTPUTS[facts.task]:
+        assert torch.allclose(ours[name], theirs[name], atol=1e-5)
+    logits = ours[OUTPUTS[facts.task][0]]
+    if facts.task == "classification":
+        assert logits.shape == (4, len(CLASSES))
+    else:
+        assert logits.shape == (4, 12, len(CLASSES) + facts.softmax)
+        assert num_queries(network.config) == 12
 
 
 def scored(network, batch):
@@ -141,12 +171,15 @@ def scored(network, batch):
     return out
 
 
+@pytest.mark.parametrize("learned", LEARN_FROM_OBJECTS, indirect=True)
 def test_batches_without_a_box_do_what_the_table_says(learned):
     model, network, losses, batch = learned
     facts = ARCHITECTURES[model.architecture]
-    nothing = [{"boxes": torch.zeros(0, 4), "class_labels": torch.zeros(0, dtype=torch.int64)}] * 4
+    nothing = {"boxes": torch.zeros(0, 4), "class_labels": torch.zeros(0, dtype=torch.int64)}
+    nothing["masks"] = torch.zeros(0, SIDE, SIDE, dtype=torch.uint8)
+    empty = replace(batch, labels=[nothing] * 4)
     network.zero_grad(set_to_none=True)
-    loss = network(pixel_values=normalise(batch.pixels), labels=nothing).loss
+    loss = network(pixel_values=normalise(batch.pixels), **targets(empty, facts.task)).loss
     loss.backward()
     assert (loss.item() > 0.01 * losses[0]) == facts.learns_from_empty
     assert facts.unused_parameters or all(parameter.grad is not None for parameter in network.parameters())
@@ -227,3 +260,16 @@ def test_a_backbone_need_not_be_named(architecture):
 def test_boxes_come_back_exactly():
     xywh = np.array([[3.0, 5.0, 20.0, 11.0], [0.0, 0.0, 64.0, 48.0]])
     np.testing.assert_allclose(to_xywh(xywh_to_cxcywh(xywh, 48, 64), 48, 64), xywh, atol=1e-12)
+
+
+@pytest.mark.parametrize(("height", "width"), [(24, 24), (48, 24), (24, 72), (72, 48)])
+def test_masks_come_back_exactly(height, width):
+    area = np.full((24, 24), -1, np.float32)
+    area[3:9, 5:20] = 1
+    text, box = to_rle(area, height, width)
+    expected = (area > 0).repeat(height // 24, axis=0).repeat(width // 24, axis=1)
+    found = rasterise(parse(text, height, width), height, width)
+    # A corner of one stored pixel is what a straight line through four values cuts off.
+    assert (found != expected).sum() <= 4
+    assert box == [5 * width // 24, 3 * height // 24, 15 * width // 24, 6 * height // 24]
+    assert to_rle(np.full((24, 24), -1, np.float32), height, width) is None
