@@ -231,7 +231,7 @@ for package in ("training", "lakesight", "features", "efficientnet_lite0_pytorch
 import pandas as pd
 sys.path.insert(0, sys.argv[1])
 import pyfunc
-model = pyfunc.DetectorModel()
+model = pyfunc.VisionModel()
 model.load_context(SimpleNamespace(artifacts={"model": sys.argv[1]}))
 frame = pd.DataFrame({"image": [Path(sys.argv[2]).read_bytes()]})
 print(json.dumps(model.predict(None, frame, {"score_threshold": 0.0})["scores"][0]))

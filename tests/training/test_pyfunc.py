@@ -18,7 +18,7 @@ from lakesight.boxes import iou
 from training.architectures import build_network
 from training.classes import Category
 from training.export import export
-from training.pyfunc import DetectorModel, counting, normalise
+from training.pyfunc import VisionModel, counting, normalise
 from training.validate import detect
 
 DEMO = Path(__file__).parents[2] / "configs" / "demo.yaml"
@@ -70,13 +70,13 @@ def test_what_is_served_is_what_was_validated(tmp_path, nms_iou):
     Image.fromarray(np.random.default_rng(0).integers(0, 255, (80, 120, 3), np.uint8)).save(content, "PNG")
     image = {"image_id": 7, "content": content.getvalue(), "height": 80, "width": 120, "annotations": [], "epoch": 0}
     (validated,) = detect(network, Collate(model.image_size)(pa.Table.from_pylist([image])), model, CLASSES)
-    served = DetectorModel()
+    served = VisionModel()
     served.load_context(SimpleNamespace(artifacts={"model": str(tmp_path)}))
     found = served.predict(None, pd.DataFrame({"image": [image["content"]]})).iloc[0]
-    np.testing.assert_allclose(found["boxes"], validated[:, 1:5], rtol=1e-4, atol=1e-4)
-    np.testing.assert_allclose(found["scores"], validated[:, 5], rtol=1e-5)
-    assert found["category_ids"] == validated[:, 6].tolist()
-    assert (len(validated) == 60) == (nms_iou == 1)  # 20 queries, 3 classes
+    np.testing.assert_allclose(found["boxes"], validated.boxes, rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(found["scores"], validated.scores, rtol=1e-5)
+    assert found["labels"] == validated.labels.tolist()
+    assert (len(validated.scores) == 60) == (nms_iou == 1)  # 20 queries, 3 classes
 
 
 def test_pixels_keep_their_channels_last_in_memory():
