@@ -10,12 +10,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
+from typer.testing import CliRunner
 
 from ingestion.export.export import Request
 from ingestion.export.folder import MANIFEST
 from ingestion.export.petastorm import export_petastorm
 from ingestion.export.petastorm_columns import SCHEMA
 from lakesight import delta, environments
+from lakesight.cli.app import app
 from lakesight.config import Config
 from lakesight.errors import UserError
 from lakesight.tables import TABLES
@@ -29,7 +31,8 @@ for folder in sys.argv[1:]:
     shards = (0, 1) if folder.endswith("train") else (None,)
     for shard in shards:
         count = None if shard is None else len(shards)
-        with make_batch_reader("file://" + folder, cur_shard=shard, shard_count=count, workers_count=1) as reader:
+        url, shard = "file://" + folder, {"cur_shard": shard, "shard_count": count}
+        with make_batch_reader(url, reader_pool_type="dummy", **shard) as reader:
             for batch in reader:
                 for values in zip(*batch):
                     row = {k: v.tolist() if hasattr(v, "tolist") else v for k, v in zip(batch._fields, values)}
@@ -101,6 +104,7 @@ def read_by_petastorm(code, *arguments):
 @pytest.mark.slow
 def test_petastorm_reads_every_row(filled, tmp_path, monkeypatch):
     monkeypatch.setattr(delta, "ROWS_PER_GROUP", 5)  # Petastorm deals row groups out
+    monkeypatch.setattr(delta, "TARGET_FILE_BYTES", 1)
     out = tmp_path / "out"
     report = run(filled, out)
     manifest = json.loads((out / MANIFEST).read_text())
@@ -173,6 +177,15 @@ def test_a_selection(filled, spark, tmp_path):
     one = run(filled, tmp_path / "one", sql="SELECT image_id FROM samples WHERE image_id = 8008")
     assert (one.num_images, one.num_annotations) == (1, 0)
     assert pq.read_table(tmp_path / "one/val 2")["boxes"].to_pylist() == [[]]
+
+
+def test_from_the_command_line(filled, tmp_path):
+    given = ["--root", str(filled.root), "--to", str(tmp_path / "out"), "--at", "samples=1"]
+    result = CliRunner().invoke(app, ["export", "petastorm", *given])
+    assert result.exit_code == 0, result.output
+    assert "32 images" in result.output.replace("\n", " ")
+    assert "samples v1" in result.output.replace("\n", " ")
+    assert isinstance(CliRunner().invoke(app, ["export", "petastorm", *given]).exception, UserError)
 
 
 def test_what_cannot_be_exported_writes_nothing(filled, warehouse, tmp_path):
