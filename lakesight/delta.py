@@ -1,7 +1,6 @@
 """Delta without a JVM (delta-rs): create tables, read them, plan a pinned snapshot, commit exactly once."""
 
 from collections.abc import Iterable, Sequence
-from datetime import UTC, datetime
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -15,7 +14,7 @@ from deltalake import (
 )
 from deltalake.exceptions import DeltaError, TableNotFoundError
 
-from lakesight.errors import TableError, UserError
+from lakesight.errors import TableError
 from lakesight.snapshot import Snapshot, plan_table
 from lakesight.tables import TABLES, Table
 from lakesight.warehouse import Warehouse
@@ -77,41 +76,6 @@ def version(warehouse: Warehouse, name: str) -> int:
 def versions(warehouse: Warehouse, *names: str) -> dict[str, int]:
     """The latest version of each table, as runs record them."""
     return {name: version(warehouse, name) for name in names}
-
-
-def versions_at(warehouse: Warehouse, names: Sequence[str], when: str | None) -> dict[str, int]:
-    """The version each table had at a time (ISO 8601, UTC if it says no zone); `when` None: the latest.
-
-    Raises:
-        UserError: `when` is no time.
-        TableError: a table was not there yet.
-    """
-    if when is None:
-        return versions(warehouse, *names)
-    try:
-        time = datetime.fromisoformat(when)
-    except ValueError as error:
-        raise UserError(
-            f"{when!r} is no time", expected="ISO 8601, for example 2026-11-24 or 2026-11-24T18:30:00Z"
-        ) from error
-    utc = time if time.tzinfo else time.replace(tzinfo=UTC)
-    return {name: _version_at(warehouse, name, utc) for name in names}
-
-
-def _version_at(warehouse: Warehouse, name: str, when: datetime) -> int:
-    """As Spark's TIMESTAMP AS OF: by when the log's files were written, not by what commits say of themselves."""
-    table = open_table(warehouse, name)
-    # delta-rs would give the oldest version there is for any time before it.
-    begins = min(commit["timestamp"] for commit in table.history())
-    if when.timestamp() * 1000 < begins:
-        first = datetime.fromtimestamp(begins / 1000, UTC).isoformat(timespec="milliseconds")
-        raise TableError(
-            f"table {name} was not there yet at {when.isoformat()}",
-            where=str(warehouse.path(name)),
-            expected=f"a time after {first}",
-        )
-    table.load_as_version(when)
-    return table.version()
 
 
 def count(warehouse: Warehouse, name: str) -> int:

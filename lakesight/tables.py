@@ -307,7 +307,7 @@ SAMPLES = Table(
     row="a training example: an image and its annotations",
     key=("dataset", "image_id"),
     writer="features",
-    readers="training",
+    readers="training, ingestion (export)",
     bytes_column="content",
     columns=(
         DATASET,

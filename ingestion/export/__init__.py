@@ -1,1 +1,1 @@
-"""The way back: tables at a version -> files of COCO, Pascal VOC or YOLO."""
+"""The way back: tables at a version -> files of COCO, Pascal VOC, YOLO, or Parquet for Petastorm."""

@@ -11,9 +11,15 @@ from lakesight.warehouse import Warehouse
 
 
 def chosen_ids(
-    warehouse: Warehouse, config: SparkConfig, dataset: str, version: int, where: str | None, sql: str | None
+    warehouse: Warehouse,
+    config: SparkConfig,
+    dataset: str,
+    table: str,
+    version: int,
+    where: str | None,
+    sql: str | None,
 ) -> list[int] | None:
-    """`image_id`s; None: no choice was made. `where` is asked of `images` at `version`, `sql` of any table as it is.
+    """`image_id`s; None: no choice was made. `where` is asked of `table` at `version`, `sql` of any table as it is.
 
     Raises:
         UserError: both are given, or Spark refuses them, or `sql` has no column `image_id`.
@@ -25,8 +31,8 @@ def chosen_ids(
     with step("Starting Spark"):
         spark = session(warehouse, config)
     if sql is None:
-        images = f"{table_sql(warehouse.path('images'))} VERSION AS OF {version}"
-        sql = f"SELECT dataset, image_id FROM {images} WHERE dataset = {quote(dataset)} AND ({where})"
+        rows_of_version = f"{table_sql(warehouse.path(table))} VERSION AS OF {version}"
+        sql = f"SELECT dataset, image_id FROM {rows_of_version} WHERE dataset = {quote(dataset)} AND ({where})"
     rows = query(warehouse, spark, sql)
     if "image_id" not in rows.column_names:
         raise UserError(

@@ -11,7 +11,7 @@ from ingestion.export import folder as folders
 from ingestion.export.chosen import chosen_ids
 from ingestion.export.image_files import write_images
 from ingestion.export.selection import READ, Selection, select
-from lakesight import delta
+from lakesight import as_of
 from lakesight.config import Config
 from lakesight.progress import step
 from lakesight.staging import alone
@@ -28,13 +28,13 @@ class Request:
     dataset: str
     to: Path
     at: str | None = None
-    """The tables as of a time (ISO 8601, UTC if it says no zone); None: as they are."""
+    """A time, versions or a run id, as `lakesight.as_of` reads them; None: the tables as they are."""
     where: str | None = None
-    """SQL over the columns of `images`."""
+    """SQL over the columns of `images`; for petastorm, of `samples`."""
     sql: str | None = None
     """A SELECT of `image_id`, and of `dataset` unless it is about this one only."""
     images: bool = True
-    """Whether the image files are written too."""
+    """Whether the image files are written too; petastorm always gets the pixels."""
     force: bool = False
 
 
@@ -57,8 +57,10 @@ def export(warehouse: Warehouse, config: Config, format: Format, request: Reques
     Raises:
         UserError: nothing to export, a wrong selection, a target that is in use; nothing has been written.
     """
-    versions = delta.versions_at(warehouse, READ, request.at)
-    image_ids = chosen_ids(warehouse, config.spark, request.dataset, versions["images"], request.where, request.sql)
+    versions = as_of.versions(warehouse, READ, request.at)
+    image_ids = chosen_ids(
+        warehouse, config.spark, request.dataset, "images", versions["images"], request.where, request.sql
+    )
     with alone(warehouse, f"export {request.to.resolve()}"), folders.whole(request.to, force=request.force) as folder:
         with step("Reading tables"):
             whole = select(warehouse, request.dataset, versions, image_ids)

@@ -1,7 +1,7 @@
 """delta-rs glue: the image files of a selection, from `content` or, where it is NULL, from `source_uri`."""
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -33,8 +33,7 @@ def write_images(
     """
     done = 0
     for row in _rows(warehouse, version, dataset, image_ids):
-        content = _referenced(row) if row["content"] is None else row["content"]
-        folders.write(to, image_path(row["split"], row["file_name"]), [content])
+        folders.write(to, image_path(row["split"], row["file_name"]), [content_of(row)])
         done += 1
         advance(done)
     return done
@@ -47,7 +46,14 @@ def _rows(warehouse: Warehouse, version: int, dataset: str, image_ids: pa.Array)
         yield from part.to_pylist()
 
 
-def _referenced(row: dict[str, Any]) -> bytes:
+def content_of(row: Mapping[str, Any]) -> bytes:
+    """The image's bytes, of a row with `image_id`, `content`, `source_uri` and `sha256`.
+
+    Raises:
+        UserError: it is held by reference, and its file has gone or changed.
+    """
+    if row["content"] is not None:
+        return bytes(row["content"])
     path = Path(row["source_uri"])
     try:
         content = path.read_bytes()
@@ -56,13 +62,13 @@ def _referenced(row: dict[str, Any]) -> bytes:
             f"image {row['image_id']} is held by reference, and its file cannot be read: {error.strerror}",
             where=str(path),
             expected="the file that was ingested",
-            fix="put it back, or export with --images none",
+            fix="put it back",
         ) from error
     if row["sha256"] is not None and hashlib.sha256(content).hexdigest() != row["sha256"]:
         raise UserError(
             f"image {row['image_id']} is held by reference, and its file is not the one that was ingested",
             where=str(path),
             expected=f"bytes with sha256 {row['sha256']}",
-            fix="ingest again, or export with --images none",
+            fix="ingest again",
         )
     return content

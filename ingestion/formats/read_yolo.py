@@ -32,7 +32,8 @@ def read_yolo(*, data: Path, dataset: str) -> Source:
     """
     require_names(dataset, None)
     yolo = read_yaml(data)
-    files, notes = Files(), []
+    files = Files()
+    notes = [f"`{name}` of {data.name} is taken as a split" for name in yolo.further]
     splits: dict[str, str] = {}
     for split, places in yolo.places.items():
         names = [name for place in places for name in _images(place, yolo.root, files)]

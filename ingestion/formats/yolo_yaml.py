@@ -8,10 +8,14 @@ from typing import Any
 import yaml
 
 from ingestion.formats.looks_like import advice
+from ingestion.formats.split_names import KNOWN
 from ingestion.formats.yolo import KptShape
 from lakesight.errors import FormatError, UserError
 
 SPLITS = ("train", "val", "test")
+"""Of an image in several, the first counts; other names come behind."""
+NO_SPLITS = {"path", "names", "nc", "download", "yaml_file", "images", "labels", "masks", "license", "readme"}
+"""Keys that may lead to a folder or a .txt file and mean something else."""
 EXPECTED = (
     "YAML with `names`, and `train`, `val` or `test`: a folder of images, a .txt list of images, or a list of these"
 )
@@ -23,6 +27,8 @@ class YoloData:
 
     root: Path
     places: dict[str, list[Path]]
+    further: tuple[str, ...]
+    """Splits of `places` that are none of YOLO's."""
     names: dict[int, str]
     kpt_shape: KptShape | None
 
@@ -41,10 +47,31 @@ def read_yaml(file: Path) -> YoloData:
     root = (file.parent / str(stated.get("path") or ".")).resolve()
     if not root.is_dir():
         root = file.parent.resolve()
-    places = {split: _places(stated[split], split, root, file) for split in SPLITS if stated.get(split)}
-    if not places:
+    named = {split: [key for key in stated if KNOWN.get(str(key).lower()) == split] for split in SPLITS}
+    further = tuple(key for key, value in stated.items() if _is_further(key, value, root))
+    named |= {key: [key] for key in further}
+    places = {
+        split: [place for key in keys for place in _places(stated[key], key, root, file)]
+        for split, keys in named.items()
+    }
+    if not any(places.values()):
         raise _wrong(file, "it names no `train`, `val` or `test`")
-    return YoloData(root, places, _names(stated, file), _kpt_shape(stated, file))
+    return YoloData(root, places, further, _names(stated, file), _kpt_shape(stated, file))
+
+
+def _is_further(key: object, value: object, root: Path) -> bool:
+    """Whether a key is a split of a name of its own: CVAT writes its subsets so, and YOLO knows `minival`."""
+    if not isinstance(key, str) or key.lower() in NO_SPLITS | KNOWN.keys():
+        return False
+    entries = value if isinstance(value, list) else [value]
+    return bool(entries) and all(isinstance(entry, str) and _is_place(entry, root) for entry in entries)
+
+
+def _is_place(entry: str, root: Path) -> bool:
+    if not entry or "\0" in entry:
+        return False
+    place = (root / entry).resolve()
+    return place.is_relative_to(root) and (place.is_dir() or (place.suffix == ".txt" and place.is_file()))
 
 
 def _load(file: Path) -> dict[str, Any]:
@@ -66,6 +93,8 @@ def _load(file: Path) -> dict[str, Any]:
 
 
 def _places(value: object, split: str, root: Path, file: Path) -> list[Path]:
+    if not value:  # `test: # optional`
+        return []
     entries: list[Any] = value if isinstance(value, list) else [value]
     if not all(isinstance(entry, str) and entry and "\0" not in entry for entry in entries):
         raise _wrong(file, f"`{split}` is neither a path nor a list of paths")
@@ -99,12 +128,18 @@ def _names(stated: Mapping[str, Any], file: Path) -> dict[int, str]:
     named = dict(enumerate(names)) if isinstance(names, list) else names
     if not isinstance(named, dict) or not named:
         raise _wrong(file, "`names` is neither a list nor a mapping of class names")
+    named = {_index(key): name for key, name in named.items()}
     for index, name in named.items():
         if not isinstance(index, int) or index < 0 or not isinstance(name, str | int | float) or not str(name).strip():
             raise _wrong(file, f"`names` has {index!r}: {name!r}, which is no class index and name")
     if isinstance(count, int) and count != len(named):
         raise _wrong(file, f"`nc` is {count}, but `names` has {len(named)} classes")
     return {index: str(name) for index, name in sorted(named.items())}
+
+
+def _index(key: object) -> object:
+    """JSON, and what is made from it, has numbers as strings where they are keys."""
+    return int(key) if isinstance(key, str) and key.isascii() and key.isdigit() else key
 
 
 def _kpt_shape(stated: Mapping[str, Any], file: Path) -> KptShape | None:

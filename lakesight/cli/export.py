@@ -14,7 +14,7 @@ from lakesight.warehouse import open_warehouse
 if TYPE_CHECKING:
     from ingestion.export.export import Format
 
-app = typer.Typer(help="Tables -> COCO, VOC or YOLO files, from any version.", no_args_is_help=True)
+app = typer.Typer(help="Tables -> COCO, VOC, YOLO or Petastorm files, from any version.", no_args_is_help=True)
 
 
 class Images(enum.StrEnum):
@@ -25,7 +25,10 @@ class Images(enum.StrEnum):
 
 
 To = Annotated[Path, typer.Option("--to", help="New folder to write.")]
-At = Annotated[str | None, typer.Option("--at", help="The tables as of this time, ISO 8601. Default: now.")]
+At = Annotated[
+    str | None,
+    typer.Option("--at", help="Which tables: a time, ISO 8601; versions, images=12,...; a training run. Default: now."),
+]
 Where = Annotated[str | None, typer.Option("--where", help="SQL over the columns of images: \"split = 'val'\".")]
 Sql = Annotated[str | None, typer.Option("--sql", help="SELECT dataset, image_id FROM ...")]
 WithImages = Annotated[Images, typer.Option("--images", help="Write the image files too, or not.")]
@@ -61,6 +64,30 @@ app.command("coco", help="COCO JSON by flavour and split: instances with keypoin
 )
 app.command("voc", help="Pascal VOC: Annotations/*.xml, ImageSets, JPEGImages. Boxes only.")(_verb("voc"))
 app.command("yolo", help="YOLO: labels/*.txt, images, data.yaml. Boxes only, without crowds.")(_verb("yolo"))
+
+
+@app.command("petastorm")
+def export_petastorm(
+    to: To,
+    root: Root = DEFAULT_ROOT,
+    dataset: Dataset = None,
+    at: At = None,
+    where: Annotated[
+        str | None, typer.Option("--where", help="SQL over the columns of samples: \"split = 'train'\".")
+    ] = None,
+    sql: Sql = None,
+    force: Force = False,
+    config: ConfigFile = None,
+    override: Override = None,
+) -> None:
+    """`samples` -> Parquet for petastorm's make_batch_reader, a folder a split, pixels included."""
+    from ingestion.export.export import Request
+    from ingestion.export.petastorm import export_petastorm as run
+
+    settings = start(root, config, override)
+    warehouse = open_warehouse(root)
+    request = Request(dataset=dataset_name(warehouse, dataset), to=to, at=at, where=where, sql=sql, force=force)
+    show.exported(run(warehouse, settings, request))
 
 
 @app.command("predictions")

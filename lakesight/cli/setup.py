@@ -10,6 +10,6 @@ app = typer.Typer()
 
 
 @app.command("setup")
-def setup(name: Annotated[str, typer.Argument(help="datumaro")]) -> None:
-    """Make a Python environment for an optional tool: `datumaro`, for `ingest datumaro`."""
+def setup(name: Annotated[str, typer.Argument(help="datumaro or petastorm")]) -> None:
+    """A Python environment of its own: `datumaro`, for `ingest datumaro`; `petastorm`, to read its exports."""
     typer.echo(environments.set_up(name))

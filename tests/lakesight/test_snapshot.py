@@ -6,7 +6,7 @@ import pyarrow.compute as pc
 import pytest
 from deltalake import DeltaTable
 
-from lakesight import delta
+from lakesight import as_of, delta
 from lakesight.errors import TableError
 from lakesight.snapshot import plan_table
 from lakesight.warehouse import Warehouse
@@ -88,11 +88,11 @@ def test_a_time_is_the_version_that_spark_reads_then(spark, tmp_path):
     history = spark.sql(f"DESCRIBE HISTORY delta.`{path}`").orderBy("version").collect()
     times = [row["timestamp"].replace(tzinfo=UTC) for row in history]
     for at in (times[1], times[2] - timedelta(milliseconds=1), times[2], times[3]):
-        (version,) = delta.versions_at(warehouse, ["categories"], at.isoformat()).values()
+        (version,) = as_of.versions(warehouse, ["categories"], at.isoformat()).values()
         expected = by_spark(spark, path, timestampAsOf=at.strftime("%Y-%m-%d %H:%M:%S.%f"))
         assert delta.read(warehouse, "categories", version=version).sort_by("id").to_pylist() == expected
     with pytest.raises(TableError, match="not there yet"):
-        delta.versions_at(warehouse, ["categories"], (times[0] - timedelta(seconds=1)).isoformat())
+        as_of.versions(warehouse, ["categories"], (times[0] - timedelta(seconds=1)).isoformat())
 
 
 @pytest.mark.parametrize("feature", REFUSED)

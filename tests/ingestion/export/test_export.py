@@ -2,6 +2,8 @@
 
 import hashlib
 import json
+import os
+from datetime import UTC, datetime
 
 import numpy as np
 import pyarrow as pa
@@ -212,3 +214,44 @@ def test_a_name_that_leads_out_is_not_followed(filled, out, name):
     with pytest.raises(TableError, match="leads out"):
         run(filled, out)
     assert list(out.parent.glob("*out*")) == []
+
+
+def test_versions_and_runs(filled, tmp_path):
+    """Each of them gives what was exported before an image and its annotations were changed."""
+    first = run(filled, tmp_path / "first", images=False)
+    started = datetime.now(UTC)
+    for name in ("images", "annotations"):
+        row = delta.read(filled, name).slice(0, 1)
+        for column in {"image_id", "annotation_id"} & set(row.column_names):
+            row = row.set_column(row.schema.get_field_index(column), column, pa.array([777777]))
+        delta.commit(filled, name, row, app_id="later", txn=1)
+        written = filled.path(name) / f"_delta_log/{delta.version(filled, name):020}.json"
+        os.utime(written, 2 * (started.timestamp() + 60,))
+    ended = {"run_id": "train-1", "model_name": "m", "dataset": "shapes", "started_at": started}
+    ended["table_versions"] = [("samples", 0), ("categories", first.versions["categories"])]
+    rows = pa.Table.from_pylist(
+        [{n: ended.get(n) for n in TABLES["training_runs"].arrow.names}], TABLES["training_runs"].arrow
+    )
+    delta.commit(filled, "training_runs", rows, app_id="train-1", txn=1)
+    pinned = ",".join(f"{name}={version}" for name, version in first.versions.items())
+    for place, at in enumerate([f"images={first.versions['images']}", pinned, "train-1", started.isoformat()]):
+        out = tmp_path / str(place)
+        assert run(filled, out, images=False, at=at).versions == first.versions
+        assert exported(out) == exported(tmp_path / "first")
+        assert read(out / MANIFEST)["at"] == at
+    assert run(filled, tmp_path / "now", images=False).num_images == first.num_images + 1
+
+
+def exported(folder):
+    return {p.relative_to(folder): p.read_bytes() for p in folder.rglob("*.json") if p.name != MANIFEST}
+
+
+def test_a_version_whose_files_are_gone_writes_nothing(filled, out):
+    before = delta.version(filled, "annotations")
+    rows = delta.read(filled, "annotations").slice(0, 4)
+    delta.commit(filled, "annotations", rows, app_id="less", txn=1, replacing="dataset = 'shapes'")
+    delta.open_table(filled, "annotations").vacuum(retention_hours=0, enforce_retention_duration=False, dry_run=False)
+    with pytest.raises(TableError, match="VACUUM has removed"):
+        run(filled, out, images=False, at=f"annotations={before}")
+    assert list(out.parent.glob("*out*")) == []
+    assert run(filled, out, images=False).num_annotations == 4

@@ -175,6 +175,10 @@ def test_labels_of_two_images_of_one_stem_are_both_their_s(folder):
         pytest.param("train: [images/train, images/val]\nnames: [1, true_cat]", ["train", "train"], id="list of folders"),
         pytest.param("train: images\nval: images/val\nnames: {3: cat, 7: dog}", ["train", "train"], id="in two splits"),
         pytest.param("train: list.txt\nval: images/val\nnames: [cat]", ["train", "val"], id="list file"),
+        pytest.param("train: [list.txt, images/val]\nval:\ntest: []\nnc: 1", ["train", "train"], id="list of both"),
+        pytest.param("train: images/train\nvalidation: images/val\nnc: 1", ["train", "val"], id="validation"),
+        pytest.param("train: images/train/\nValid: ./images/val/\nnc: 1", ["train", "val"], id="valid"),
+        pytest.param("val: images/val\nvalid: images/train\nnames: {'0': cat}", ["val", "val"], id="two keys of val"),
     ],
 )  # fmt: skip
 def test_data_yaml(folder, yaml, splits):
@@ -183,6 +187,15 @@ def test_data_yaml(folder, yaml, splits):
     images, _ = rows(source)
     assert [images[name]["split"] for name in BOTH] == splits
     assert bool(source.notes) == ("images\nval" in yaml)
+
+
+def test_splits_of_other_names(folder):
+    yaml = "holdout: list.txt\nminival: [images/val]\nval: images/val\nlabels: images\nnote: images/gone\nsite: a.org\nnc: 1"
+    source = read(folder(BOTH, {"list.txt": "images/train/a.jpg\n"}, yaml))
+    images, _ = rows(source)
+    assert [images[name]["split"] for name in BOTH] == ["holdout", "val"]
+    assert "`holdout` of data.yaml is taken as a split" in source.notes
+    assert not any("labels" in note or "note" in note or "site" in note for note in source.notes)
 
 
 def test_names_are_ids_by_index(folder):
