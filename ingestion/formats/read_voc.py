@@ -22,6 +22,7 @@ from ingestion.formats.voc_records import XmlFile, read_files
 from ingestion.formats.voc_splits import assign, read_splits, set_files
 from ingestion.records import Records
 from ingestion.source import Source, require_any_file, require_names
+from ingestion.tasks import InTasks
 from lakesight.errors import FormatError
 
 EXPECTED = "a folder with Annotations/*.xml and JPEGImages/"
@@ -37,8 +38,11 @@ def read_voc(
     dataset: str,
     split: str | None,
     first_pixel: FirstPixel = 1,
+    in_tasks: InTasks | None = None,
 ) -> Source:
     """Read and validate; `annotations` and `images` are `Annotations` and `JPEGImages` of `folder` if not given.
+
+    Many XML files are read `in_tasks`.
 
     Raises:
         UserError: a folder or a split file cannot be read, or none of the annotated images is there.
@@ -56,7 +60,7 @@ def read_voc(
         XmlFile(name, by_stem.get(stem(name), ()), splits.get(stem(name)), xmls.refused.get(name))
         for name in sorted({*xmls.names, *xmls.refused})
     ]
-    stated, objects = read_all(partial(read_files, str(xml_folder), first_pixel), tasks)
+    stated, objects = read_all(partial(read_files, str(xml_folder), first_pixel), tasks, in_tasks)
     _refuse_hopeless(stated, folder)
     bare = sorted(set(files.names) - set(stated["file_name"].to_pylist()))
     found = with_rows(stated, [image_row(name, split=splits.get(stem(name))) for name in bare], files.refused)

@@ -17,14 +17,17 @@ from ingestion.formats.yolo_records import LabelFile, read_files
 from ingestion.formats.yolo_yaml import YoloData, read_yaml
 from ingestion.records import CATEGORY_RECORDS, Records, records_table
 from ingestion.source import Source, require_any_file, require_names
+from ingestion.tasks import InTasks
 from lakesight.errors import FormatError, UserError
 
 NO_LABELS = {"classes.txt", "README.txt", "README.dataset.txt", "README.roboflow.txt"}
 """Text that labelling tools put beside the labels."""
 
 
-def read_yolo(*, data: Path, dataset: str) -> Source:
+def read_yolo(*, data: Path, dataset: str, in_tasks: InTasks | None = None) -> Source:
     """Read and validate; class indices of data.yaml are the category ids, its splits the images'.
+
+    Many label files are read `in_tasks`.
 
     Raises:
         UserError: data.yaml cannot be read, or a path in it leads nowhere.
@@ -43,7 +46,7 @@ def read_yolo(*, data: Path, dataset: str) -> Source:
         fix = advice(data.parent, "yolo") or "check `path`, `train`, `val` and `test`"
         raise FormatError("there is no image", where=str(data), expected="images in the folders it names", fix=fix)
     tasks = [LabelFile(name, labels_of(name), split) for name, split in splits.items()]
-    images, annotations = read_all(partial(read_files, str(yolo.root), yolo.kpt_shape), tasks)
+    images, annotations = read_all(partial(read_files, str(yolo.root), yolo.kpt_shape), tasks, in_tasks)
     strays = _strays(yolo, {task.labels for task in tasks})
     rows = [refused_row(None, f"{name}: there is no image for these labels") for name in strays]
     categories = records_table(

@@ -1,4 +1,4 @@
-"""Pascal VOC XML files -> image and annotation records (no engine); runs in a process of its own for many files."""
+"""Pascal VOC XML files -> image and annotation records (no engine); for many files in Spark tasks."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass

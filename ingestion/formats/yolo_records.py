@@ -1,4 +1,4 @@
-"""YOLO label files -> image and annotation records (no engine); runs in processes of its own for many files."""
+"""YOLO label files -> image and annotation records (no engine); for many files in Spark tasks."""
 
 import os
 from collections.abc import Iterable

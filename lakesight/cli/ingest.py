@@ -57,12 +57,14 @@ def ingest_voc(
     """Pascal VOC XML -> images, annotations, categories."""
     from ingestion.formats.read_voc import read_voc
     from ingestion.load import ingest
+    from ingestion.tasks import tasks_of
 
+    settings = start(root, config, override)
     read = partial(
         read_voc, folder=folder, annotations=annotations, images=images, split_files=split_file or (),
-        dataset=dataset, split=split, first_pixel=0 if first_pixel == 0 else 1,
+        dataset=dataset, split=split, first_pixel=0 if first_pixel == 0 else 1, in_tasks=tasks_of(root, settings.spark),
     )  # fmt: skip
-    show.ingested(ingest(root, start(root, config, override), dataset, read, force=force))
+    show.ingested(ingest(root, settings, dataset, read, force=force))
 
 
 @app.command("yolo")
@@ -77,9 +79,11 @@ def ingest_yolo(
     """YOLO boxes, polygons or keypoints -> images, annotations, categories."""
     from ingestion.formats.read_yolo import read_yolo
     from ingestion.load import ingest
+    from ingestion.tasks import tasks_of
 
     settings = start(root, config, override)
-    show.ingested(ingest(root, settings, dataset, lambda _: read_yolo(data=data, dataset=dataset), force=force))
+    read = partial(read_yolo, data=data, dataset=dataset, in_tasks=tasks_of(root, settings.spark))
+    show.ingested(ingest(root, settings, dataset, lambda _: read(), force=force))
 
 
 @app.command("folders")
