@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 
 from ingestion.formats.bulk import read_all
 from ingestion.formats.files import Files, find, require_folder, stem
-from ingestion.formats.image_rows import image_row, with_rows
+from ingestion.formats.image_rows import image_row, refused_files, with_rows
 from ingestion.formats.looks_like import advice
 from ingestion.formats.named import with_ids
 from ingestion.formats.voc import FirstPixel
@@ -55,7 +55,8 @@ def read_voc(
     by_stem = defaultdict(list)
     for name in files.names:
         by_stem[stem(name)].append(name)
-    splits, notes = assign(read_splits(set_files(folder, split_files)), {*by_stem, *map(stem, xmls.names)})
+    sets = set_files(folder, split_files)
+    splits, notes = assign(read_splits(sets), {*by_stem, *map(stem, xmls.names)})
     tasks = [
         XmlFile(name, by_stem.get(stem(name), ()), splits.get(stem(name)), xmls.refused.get(name))
         for name in sorted({*xmls.names, *xmls.refused})
@@ -70,7 +71,7 @@ def read_voc(
     notes += [*xmls.note(xml_folder, "XML"), *files.note(image_folder, "images"), *_notes(boxes, bare, first_pixel)]
     return Source(
         path=folder.resolve(), format="voc", images=image_folder.resolve(), dataset=dataset, split=split,
-        records=records, replaces=True, notes=tuple(notes),
+        records=records, replaces=True, notes=tuple(notes), files=_files(xml_folder, tasks, stated, sets),
     )  # fmt: skip
 
 
@@ -88,6 +89,13 @@ def _list(folder: Path, xml_folder: Path, image_folder: Path) -> tuple[Files, Fi
         xmls.skipped.clear()
         files.skipped.pop(".xml", None)
     return xmls, files
+
+
+def _files(folder: Path, xmls: Sequence[XmlFile], images: pa.Table, sets: Sequence[Path]) -> dict[str, str | None]:
+    """`Source.files`."""
+    why = refused_files(images)
+    resolved = folder.resolve()
+    return {f"{resolved}/{xml.name}": why.get(xml.name) for xml in xmls} | {str(path.resolve()): None for path in sets}
 
 
 def _refuse_hopeless(images: pa.Table, folder: Path) -> None:

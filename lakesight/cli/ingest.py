@@ -2,7 +2,7 @@
 
 from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -127,9 +127,13 @@ def ingest_datumaro(
 
 @app.command("stream")
 def ingest_stream(
-    watch: Annotated[Path, typer.Option(help="Folder that images and COCO files arrive in, sub-folders included.")],
+    watch: Annotated[Path, typer.Option(help="Folder that images and annotation files arrive in.")],
     dataset: Dataset,
+    format_: Annotated[
+        Literal["coco", "voc", "yolo"], typer.Option("--format", help="What the files are; coco: JSON, anywhere.")
+    ] = "coco",
     split: Split = None,
+    first_pixel: Annotated[int, typer.Option(min=0, max=1, help="VOC: 0 if corners count from 0, not from 1.")] = 1,
     continuous: Annotated[bool, typer.Option("--continuous", help="Go on until Ctrl-C or SIGTERM.")] = False,
     interval: Annotated[str, typer.Option(help="Between two looks, with --continuous: 500ms, 10s, 5m, 1h.")] = "10s",
     force: Force = False,
@@ -142,4 +146,5 @@ def ingest_stream(
 
     settings = start(root, config, override)
     every_s = seconds(interval) if continuous else None
-    run(root, settings, watch=watch, dataset=dataset, split=split, every_s=every_s, force=force, tell=show.streamed)
+    work = partial(run, root, settings, watch=watch, dataset=dataset, split=split, format_=format_)
+    work(first_pixel=0 if first_pixel == 0 else 1, every_s=every_s, force=force, tell=show.streamed)

@@ -13,8 +13,8 @@ import pytest
 
 from ingestion import load
 from ingestion.load import ingest_coco
-from ingestion.look import Watched
 from ingestion.stream import checkpoint, stream
+from ingestion.watched import Watched
 from lakesight import delta, shapes
 from lakesight.config import Config
 from lakesight.errors import UserError
@@ -26,12 +26,12 @@ DATA = ("images", "annotations", "categories", "image_properties", "quarantine")
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
-    """A folder as it is when everything has come: a JSON and its 24 images, one name with a space and an umlaut."""
+    """A folder as it is when everything has come: a JSON and its 24 images, one name with a line break, a space and an umlaut."""
     path = shapes.write_coco(tmp_path_factory.mktemp("finished"), split="train", num_images=24, seed=3, size=48)
     shapes.plant_defects(path)
     images = path.parent / "train"
-    (images / "train_000005.jpg").rename(images / "zwölf Ö #5%.jpg")
-    edit(path, lambda file: file["images"][4].update(file_name="zwölf Ö #5%.jpg"))
+    (images / "train_000005.jpg").rename(images / "zwölf\nÖ #5%.jpg")
+    edit(path, lambda file: file["images"][4].update(file_name="zwölf\nÖ #5%.jpg"))
     (images / "notes.txt").write_text("not an image")
     path.rename(images / "instances.json")
     return images
