@@ -47,7 +47,9 @@ class Report:
     files: dict[str, int]
     examples: dict[str, list[str]]
     reasons: dict[str, str]
-    """Annotation file that was refused as a whole -> why."""
+    """Annotation file that was refused -> why."""
+    notes: tuple[str, ...] = ()
+    """What the readers passed over or chose."""
 
 
 def look(warehouse: Warehouse, config: Config, watched: Watched, files: pa.Table, *, again: bool) -> Report | None:
@@ -68,17 +70,19 @@ def look(warehouse: Warehouse, config: Config, watched: Watched, files: pa.Table
     retried = set(before.filter(pc.equal(before["status"], "refused"))["source_uri"].to_pylist())
     unread = {} if again else as_they_landed(before, new)
     totals: dict[str, Change] = {}
+    notes: dict[str, None] = {}
     taken = []
     for source, read in sources:
         try:
             if str(source.path) in retried or touches(source, new):
                 done = ingest(warehouse.root, config, watched.dataset, partial(_unread, read, unread), force=again)
+                notes |= dict.fromkeys(done.notes)
                 totals = {name: _sum(totals.get(name, Change()), change) for name, change in done.changes.items()}
             taken.append(source)
         except UserError as error:  # it costs this source, and none of its neighbours
             refused |= dict.fromkeys(source.files, str(error))
     _record(warehouse, watched, folder, taken, refused, before)
-    return replace(current(warehouse, watched), changes=totals)
+    return replace(current(warehouse, watched), changes=totals, notes=tuple(notes))
 
 
 def _unread(read: Read, unread: Mapping[str, int], known: Mapping[str, int]) -> Source:

@@ -170,7 +170,8 @@ def test_files_that_dribble_in_end_as_one_batch(format_, finished, folder, run, 
 def test_changed_mended_and_deleted_files(format_, finished, folder, run, status, same_as_batch, warehouse):
     form = FORMATS[format_]
     arrive(finished, folder, "**/*")
-    run(format_)
+    put(folder / form.images / "notes.md", "no image")
+    assert "1 .md" in " ".join(run(format_).notes)
     before = delta.versions(warehouse, *DATA, "sources", "arrivals")
     run(format_)
     assert delta.versions(warehouse, *DATA, "sources", "arrivals") == before
