@@ -12,19 +12,12 @@ from ingestion.folder import LISTING, Folder, stamps
 from ingestion.source import Source
 from lakesight.tables import ARRIVALS
 
-ANNOTATIONS = (".json",)
-"""Names of annotation files end so."""
 ABSENT = ("expected", "gone")
 """What `status` says of files that are not in the folder."""
 HELD = ("image_id", "file_name", "source_uri", "size_bytes")
 """Columns of `images` that tell whether a file landed."""
-COMPARE = ("kind", "status", "reason", *LISTING.names[1:])
+COMPARE = ("kind", "status", "reason", "format", *LISTING.names[1:])
 """What makes a row of `arrivals` a different one."""
-
-
-def annotation_files(folder: Folder) -> list[Path]:
-    """The annotation files of a folder, sorted: of two that claim an id, the first has it."""
-    return [Path(path) for path in sorted(folder.stamps) if _is_annotations(path)]
 
 
 def changed(folder: Folder, before: pa.Table) -> set[str]:
@@ -35,7 +28,9 @@ def changed(folder: Folder, before: pa.Table) -> set[str]:
 
 
 def touches(source: Source, paths: Iterable[str]) -> bool:
-    """Whether any of the paths is the source, or may be one of its images or masks."""
+    """Whether any of the paths is the source, or may be one of its images or masks; a whole folder has them all."""
+    if source.replaces:
+        return True
     names = {Path(name).name for name in source.records.images["file_name"].drop_null().to_pylist()}
     return any(path == str(source.path) or Path(path).name in names or _is_mask(path, [source]) for path in paths)
 
@@ -50,24 +45,23 @@ def as_they_landed(before: pa.Table, new: set[str]) -> dict[str, int]:
 def outcomes(
     folder: Folder, sources: Sequence[Source], refused: Mapping[str, str], held: pa.Table, before: pa.Table
 ) -> pa.Table:
-    """A row (columns of `arrivals`, but who and when) for each file that is, was or should be in the folder.
+    """A row (columns of `arrivals`, but where, who and when) for each file that is, was or should be in the folder.
 
-    `refused`: annotation file -> why; `sources`: all others. `held`: the data set's `images`, columns `HELD`.
+    `refused`: annotation file that is in no source -> why. `held`: the data set's `images`, columns `HELD`.
     """
+    stated = {path: why for source in sources for path, why in source.files.items()} | dict(refused)
     landed, lacking = _named(sources, held)
     named = {place for source in sources for place in _places(source).values()}
     masks = [source for source in sources if source.masks]
     rows = [
-        _row(path, "other", "ignored", stamp)
-        if _is_mask(path, masks)
-        else _outcome(path, stamp, named, landed, refused)
+        _row(path, "other", "ignored", stamp) if _is_mask(path, masks) else _outcome(path, stamp, named, landed, stated)
         for path, stamp in folder.stamps.items()
     ]
     there = {row["source_uri"] for row in rows}
     rows += _gone(before, there)
     there |= {row["source_uri"] for row in rows}
     rows += [_row(path, "image", "expected") for path in sorted(lacking - there)]
-    columns = {name: [row[name] for row in rows] for name in ("source_uri", *COMPARE)}
+    columns = {name: [row[name] for row in rows] for name in ("source_uri", *COMPARE) if name != "format"}
     return pa.table({name: pa.array(values, ARRIVALS.arrow.field(name).type) for name, values in columns.items()})
 
 
@@ -102,10 +96,14 @@ def _named(sources: Sequence[Source], held: pa.Table) -> tuple[set[tuple[str, in
 
 
 def _outcome(
-    path: str, stamp: tuple[int, int, int], named: set[str], landed: set[tuple[str, int]], refused: Mapping[str, str]
+    path: str,
+    stamp: tuple[int, int, int],
+    named: set[str],
+    landed: set[tuple[str, int]],
+    stated: Mapping[str, str | None],
 ) -> dict[str, Any]:
-    if _is_annotations(path):
-        why = refused.get(path)
+    if path in stated:
+        why = stated[path]
         return _row(path, "annotations", "landed" if why is None else "refused", stamp, why)
     if (path, stamp[0]) in landed:
         return _row(path, "image", "landed", stamp)
@@ -133,10 +131,6 @@ def _gone(before: pa.Table, there: set[str]) -> Iterator[dict[str, Any]]:
 
 def _is_mask(path: str, sources: Iterable[Source]) -> bool:
     return any(source.masks and Path(path).is_relative_to(source.masks) for source in sources)
-
-
-def _is_annotations(path: str) -> bool:
-    return path.lower().endswith(ANNOTATIONS)
 
 
 @cache

@@ -89,14 +89,14 @@ def ingest(root: Path, config: Config, dataset: str, read: Read, *, force: bool 
         UserError: the input is wrong as a whole; nothing has been written.
     """
     there = Warehouse(root.resolve())
-    known = _category_ids(there, dataset)
+    known = category_ids(there, dataset)
     with step("Reading annotations"):
         source = read(known)
         _refuse_renamed(there, source)
     warehouse = create_warehouse(root)
     delta.create_tables(warehouse)
     with alone(warehouse, f"ingest {dataset}"):
-        if (now := _category_ids(warehouse, dataset)) != known:  # another ingest was faster
+        if (now := category_ids(warehouse, dataset)) != known:  # another ingest was faster
             source = read(now)
             _refuse_renamed(warehouse, source)
         with step(f"Looking at {source.records.images.num_rows:,} files"):
@@ -130,7 +130,8 @@ def _unchanged(warehouse: Warehouse, source: Source, seen: str) -> IngestReport 
     return IngestReport(source.dataset, same[0]["run_id"], changes, dict(same[0]["refused"]), source.notes)
 
 
-def _category_ids(warehouse: Warehouse, dataset: str) -> dict[str, int]:
+def category_ids(warehouse: Warehouse, dataset: str) -> dict[str, int]:
+    """The data set's categories: name -> category_id."""
     if not warehouse.exists("categories"):
         return {}
     held = _held(warehouse, dataset, "categories", ("name", "category_id"))

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 import pyarrow as pa
@@ -15,7 +16,6 @@ import pyarrow.compute as pc
 from ingestion.arrivals import (
     COMPARE,
     HELD,
-    annotation_files,
     as_they_landed,
     changed,
     no_longer_expected,
@@ -23,10 +23,11 @@ from ingestion.arrivals import (
     touches,
 )
 from ingestion.folder import Folder
-from ingestion.formats.read_coco import read_arrived_coco
-from ingestion.load import ingest
+from ingestion.load import Read, category_ids, ingest
 from ingestion.rows import Run, stamped
 from ingestion.source import Source
+from ingestion.tasks import tasks_of
+from ingestion.watched import Watched, read_arrived
 from lakesight import delta
 from lakesight.config import Config
 from lakesight.errors import UserError
@@ -39,15 +40,6 @@ EXAMPLES = 5
 
 
 @dataclass(frozen=True)
-class Watched:
-    """A folder, resolved, and what its files become."""
-
-    folder: Path
-    dataset: str
-    split: str | None
-
-
-@dataclass(frozen=True)
 class Report:
     """What a look did - rows by table - and how the folder's files stand: files by status, some of their names."""
 
@@ -55,7 +47,9 @@ class Report:
     files: dict[str, int]
     examples: dict[str, list[str]]
     reasons: dict[str, str]
-    """Annotation file that was refused as a whole -> why."""
+    """Annotation file that was refused -> why."""
+    notes: tuple[str, ...] = ()
+    """What the readers passed over or chose."""
 
 
 def look(warehouse: Warehouse, config: Config, watched: Watched, files: pa.Table, *, again: bool) -> Report | None:
@@ -68,21 +62,31 @@ def look(warehouse: Warehouse, config: Config, watched: Watched, files: pa.Table
     new = set(folder.stamps) if again else changed(folder, before)
     if not new:
         return None
+    known, tasks = category_ids(warehouse, watched.dataset), tasks_of(warehouse.root, config.spark)
     with step(f"Reading annotations, {len(new):,} of {files.num_rows:,} files are new or changed"):
-        sources, refused = _read(folder, config, watched)
+        sources, refused = read_arrived(
+            folder, watched, known, allow_orphans=config.ingest.allow_orphans, in_tasks=tasks
+        )
     retried = set(before.filter(pc.equal(before["status"], "refused"))["source_uri"].to_pylist())
     unread = {} if again else as_they_landed(before, new)
     totals: dict[str, Change] = {}
-    for source in sources:
-        if str(source.path) in retried or touches(source, new):
-            try:
-                done = _take_in(warehouse, config, replace(source, unread=unread), again)
-            except UserError as error:  # it costs this file, and none of its neighbours
-                refused[str(source.path)] = str(error)
-            else:
-                totals = {name: _sum(totals.get(name, Change()), change) for name, change in done.items()}
-    _record(warehouse, watched, folder, [s for s in sources if str(s.path) not in refused], refused, before)
-    return replace(current(warehouse, watched), changes=totals)
+    notes: dict[str, None] = {}
+    taken = []
+    for source, read in sources:
+        try:
+            if str(source.path) in retried or touches(source, new):
+                done = ingest(warehouse.root, config, watched.dataset, partial(_unread, read, unread), force=again)
+                notes |= dict.fromkeys(done.notes)
+                totals = {name: _sum(totals.get(name, Change()), change) for name, change in done.changes.items()}
+            taken.append(source)
+        except UserError as error:  # it costs this source, and none of its neighbours
+            refused |= dict.fromkeys(source.files, str(error))
+    _record(warehouse, watched, folder, taken, refused, before)
+    return replace(current(warehouse, watched), changes=totals, notes=tuple(notes))
+
+
+def _unread(read: Read, unread: Mapping[str, int], known: Mapping[str, int]) -> Source:
+    return replace(read(known), unread=unread)
 
 
 def is_new(warehouse: Warehouse, watched: Watched, files: pa.Table) -> bool:
@@ -101,27 +105,6 @@ def current(warehouse: Warehouse, watched: Watched) -> Report:
     return Report({}, counts, examples, {row["source_uri"]: row["reason"] for row in rows if row["reason"]})
 
 
-def _read(folder: Folder, config: Config, watched: Watched) -> tuple[list[Source], dict[str, str]]:
-    """(annotation files as sources, those that cannot be read -> why)."""
-    sources: list[Source] = []
-    refused: dict[str, str] = {}
-    orphans = config.ingest.allow_orphans
-    for path in annotation_files(folder):
-        try:
-            sources.append(
-                read_arrived_coco(
-                    folder, path, dataset=watched.dataset, split=watched.split, allow_orphans=orphans
-                )
-            )  # fmt: skip
-        except UserError as error:
-            refused[str(path)] = str(error)
-    return sources, refused
-
-
-def _take_in(warehouse: Warehouse, config: Config, source: Source, force: bool) -> dict[str, Change]:
-    return ingest(warehouse.root, config, source.dataset, lambda _: source, force=force).changes
-
-
 def _sum(a: Change, b: Change) -> Change:
     return Change(a.added + b.added, a.updated + b.updated, a.removed + b.removed)
 
@@ -138,12 +121,14 @@ def _record(
     held = delta.read(warehouse, "images", columns=HELD, where=pc.field("dataset") == watched.dataset)
     now = outcomes(folder, sources, refused, held, before)
     rows = now.append_column("folder", pa.repeat(str(watched.folder), now.num_rows))
+    rows = rows.append_column("format", pa.repeat(watched.format, now.num_rows))
     gone = no_longer_expected(before, now)
     merge_arrow(warehouse, "arrivals", stamped(rows, "arrivals", run), compare=COMPARE, remove=gone)
 
 
 def _rows(warehouse: Warehouse, watched: Watched) -> pa.Table:
-    """What `arrivals` has of the folder."""
+    """What `arrivals` has of the folder, as long as it is streamed in the same format."""
     where = pc.field("dataset") == watched.dataset
     rows = delta.read(warehouse, "arrivals", columns=ARRIVALS.arrow.names, where=where)
-    return rows.filter(pc.equal(rows["folder"], str(watched.folder)))
+    mine = pc.and_(pc.equal(rows["folder"], str(watched.folder)), pc.equal(rows["format"], watched.format))
+    return rows.filter(mine)

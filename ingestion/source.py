@@ -40,6 +40,8 @@ class Source:
     """The folder of the PNGs that hold the masks of panoptic segments: these are read later, in parallel."""
     found: Mapping[str, str] = field(default_factory=dict)
     """`file_name` -> path of images that were looked for; all others are at `images / file_name`."""
+    files: Mapping[str, str | None] = field(default_factory=dict)
+    """Path -> why it was refused, if it was, of the annotation files; where the image folder is all, none."""
     unread: Mapping[str, int] = field(default_factory=dict)
     """Path -> size in bytes of files that are known to be as they were when their rows were written."""
 

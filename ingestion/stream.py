@@ -1,7 +1,7 @@
 """Spark glue: a watched folder -> the tables of `ingest`, and `arrivals`: `lakesight ingest stream`.
 
 A stream of listings (`ingestion/listing.py`) says when the folder differs from what it was. Each batch then does what
-`lakesight ingest coco` would do now, for the annotation files that the difference may touch (`ingestion/look.py`).
+`lakesight ingest coco` (or `voc`, `yolo`) would do now, for what the difference may touch (`ingestion/look.py`).
 The tables decide what is new, so a batch that is repeated - after a kill, or with a lost checkpoint - changes nothing.
 """
 
@@ -10,14 +10,17 @@ import signal
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from ingestion.folder import list_files
-from ingestion.look import Report, Watched, current, is_new, look
+from ingestion.formats.voc import FirstPixel
+from ingestion.look import Report, current, is_new, look
 from ingestion.source import require_names
+from ingestion.watched import Format, Watched
 from lakesight import delta, spark
 from lakesight.config import Config
 from lakesight.errors import SetupError, UserError
@@ -40,6 +43,8 @@ def stream(
     watch: Path,
     dataset: str,
     split: str | None,
+    format_: Format = "coco",
+    first_pixel: FirstPixel = 1,
     every_s: float | None = None,
     force: bool = False,
     tell: Callable[[Report], None],
@@ -52,7 +57,7 @@ def stream(
     Raises:
         UserError: the folder or a name is wrong, or another process streams it already; nothing has been written.
     """
-    watched = _validated(root, config, watch, dataset, split)
+    watched = _validated(root, config, Watched(watch, dataset, split, format_, first_pixel))
     warehouse = create_warehouse(root)
     delta.create_tables(warehouse)
     with alone(warehouse, f"ingest stream --watch {watched.folder} --dataset {dataset}", wait=False):
@@ -69,14 +74,16 @@ def stream(
         tell(current(warehouse, watched))
 
 
-def _validated(root: Path, config: Config, watch: Path, dataset: str, split: str | None) -> Watched:
-    require_names(dataset, split)
-    if not watch.is_dir():
+def _validated(root: Path, config: Config, asked: Watched) -> Watched:
+    require_names(asked.dataset, asked.split)
+    if asked.format == "yolo" and asked.split:
+        raise UserError("the splits of a YOLO data set are the keys of its data.yaml", fix="leave --split out")
+    if not asked.folder.is_dir():
         raise UserError(
-            "the folder to watch is not there", where=str(watch), expected="a folder that files arrive in",
+            "the folder to watch is not there", where=str(asked.folder), expected="a folder that files arrive in",
             fix="make it, or check --watch",
         )  # fmt: skip
-    folder = watch.resolve()
+    folder = asked.folder.resolve()
     if root.resolve().is_relative_to(folder):
         raise UserError(
             "the tables lie in the watched folder, and would be taken for what arrives there",
@@ -87,7 +94,7 @@ def _validated(root: Path, config: Config, watch: Path, dataset: str, split: str
             "a watched folder needs a Spark session in this process, not a remote one",
             where=config.spark.remote, expected="spark.remote unset", fix="drop spark.remote for this command",
         )  # fmt: skip
-    return Watched(folder, dataset, split)
+    return replace(asked, folder=folder)
 
 
 class _Batches:
@@ -141,7 +148,7 @@ def _start(
 
 def checkpoint(warehouse: Warehouse, watched: Watched) -> Path:
     """Where Spark keeps what it has seen of the folder; it may be deleted at any time."""
-    name = hashlib.sha256(f"{watched.dataset}\n{watched.folder}".encode()).hexdigest()[:16]
+    name = hashlib.sha256(f"{watched.format}\n{watched.dataset}\n{watched.folder}".encode()).hexdigest()[:16]
     return warehouse.state("checkpoints", "ingest-stream", name)
 
 

@@ -7,8 +7,11 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from lakesight.spark import conf
+from lakesight.sections import SparkConfig
+from lakesight.spark import conf, session
+from lakesight.staging import staging
 from lakesight.tables import spark_type
+from lakesight.warehouse import create_warehouse, new_run_id
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -16,6 +19,19 @@ if TYPE_CHECKING:
 ROWS_PER_TASK = 500
 """Rows, each some milliseconds of work, that a task has. Fewer where there would be fewer tasks than cores."""
 Work = Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]
+InTasks = Callable[[pa.Table, Work, pa.Schema], pa.Table]
+"""What `Work` makes of rows: a table of the schema, in any order."""
+
+
+def tasks_of(root: Path, config: SparkConfig) -> InTasks:
+    """Tasks of the session over a root; it is started when there is something for it to do."""
+
+    def run(rows: pa.Table, work: Work, schema: pa.Schema) -> pa.Table:
+        warehouse = create_warehouse(root)
+        with staging(warehouse, new_run_id("read")) as folder:
+            return in_tasks(session(warehouse, config), rows, work, schema, folder)
+
+    return run
 
 
 def in_tasks(spark: "SparkSession", rows: pa.Table, work: Work, schema: pa.Schema, folder: Path) -> pa.Table:

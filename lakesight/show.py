@@ -76,6 +76,8 @@ def streamed(report: "StreamReport") -> None:
     """Rows a table, where there are any; how the watched files stand, and which need someone."""
     if any(change.added or change.updated or change.removed for change in report.changes.values()):
         _print(_changes(report.changes))
+    for note in report.notes:
+        _print(f"note: {note}", markup=False)
     counts = ", ".join(f"{status} {count:,}" for status, count in report.files.items())
     _print(f"files: {counts or 'none'}")
     for status, what in STANDS.items():

@@ -198,6 +198,7 @@ ARRIVALS = Table(
         DATASET,
         Column("folder", STRING, "the folder that `ingest stream` watches", required=True),
         Column("source_uri", STRING, "the file; of one that has not come, where it is looked for", required=True),
+        Column("format", STRING, "what the folder is streamed as: coco, voc, yolo"),
         Column("kind", STRING, "image, annotations or other"),
         Column(
             "status",
@@ -205,7 +206,7 @@ ARRIVALS = Table(
             "landed; refused; waiting: an image that no annotation file names; expected: named, but not there; "
             "gone: it was there once (its rows stay); ignored",
         ),
-        Column("reason", STRING, "why an annotation file was refused as a whole"),
+        Column("reason", STRING, "why an annotation file was refused"),
         Column("size_bytes", LONG, "when it was last looked at"),
         Column("modified_at", TIME, "its mtime then"),
         Column("changed_at", TIME, "its ctime then"),

@@ -95,9 +95,15 @@ def read_arrived_coco(
     """Read a COCO file that lies somewhere in a watched folder; so do its images, or they have yet to come.
 
     Raises:
-        UserError: it cannot be read, or a panoptic file's folder of PNGs, named like it, is not there (yet).
+        UserError: it cannot be read or is a link out of the folder, or a panoptic file's folder of PNGs, named like
+            it, is not there (yet).
         FormatError: it is no COCO (or not yet whole), or annotates images it does not list.
     """
+    if not annotations.resolve().is_relative_to(folder.path):
+        raise UserError(
+            "the annotation file is a link out of the watched folder", where=str(annotations),
+            expected="files that lie in the folder", fix="copy the file there",
+        )  # fmt: skip
     records = _records(_read(annotations), annotations, allow_orphans)
     names = pc.unique(records.images["file_name"]).drop_null().to_pylist()
     places = {name: folder.places(name, annotations) for name in names}
@@ -110,6 +116,7 @@ def read_arrived_coco(
         records=replace(records, images=_refuse_ambiguous(records.images, places)),
         masks=_masks(annotations, None, records),
         found={name: paths[0] for name, paths in places.items() if len(paths) == 1},
+        files={str(annotations): None},
     )
 
 

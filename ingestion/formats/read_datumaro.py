@@ -49,8 +49,6 @@ def read_datumaro(known: Mapping[str, int], *, folder: Path, format_: str, datas
         raise UserError(f"{format_} is a format of pickles, which can run code", fix="export the data as COCO")
     root = folder.resolve()
     coco = _convert(root, format_)
-    if not coco["images"]:
-        raise FormatError("there is no image", where=str(folder), expected=f"a data set in format {format_}")
     places, refused = _places(coco["images"], root)
     renamed = _renamed(coco, places, known)
     records = parse(json.dumps(renamed).encode(), str(folder))
@@ -58,7 +56,7 @@ def read_datumaro(known: Mapping[str, int], *, folder: Path, format_: str, datas
     levels = pa.array([a.get("bbox") is None for a in renamed["annotations"]], BOOL)
     images = _column(records.images, "split", splits)
     boxes = _column(records.annotations, "image_level", levels)
-    rows = [refused_row(None, why) for why in refused]
+    rows = [refused_row(None, why) for why in (*refused, *coco["refused"])]
     found = Records(with_rows(images, rows, {}), boxes, records.categories)
     require_any_file(found, root)
     return Source(

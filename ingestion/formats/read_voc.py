@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 
 from ingestion.formats.bulk import read_all
 from ingestion.formats.files import Files, find, require_folder, stem
-from ingestion.formats.image_rows import image_row, with_rows
+from ingestion.formats.image_rows import image_row, refused_files, with_rows
 from ingestion.formats.looks_like import advice
 from ingestion.formats.named import with_ids
 from ingestion.formats.voc import FirstPixel
@@ -22,6 +22,7 @@ from ingestion.formats.voc_records import XmlFile, read_files
 from ingestion.formats.voc_splits import assign, read_splits, set_files
 from ingestion.records import Records
 from ingestion.source import Source, require_any_file, require_names
+from ingestion.tasks import InTasks
 from lakesight.errors import FormatError
 
 EXPECTED = "a folder with Annotations/*.xml and JPEGImages/"
@@ -37,8 +38,11 @@ def read_voc(
     dataset: str,
     split: str | None,
     first_pixel: FirstPixel = 1,
+    in_tasks: InTasks | None = None,
 ) -> Source:
     """Read and validate; `annotations` and `images` are `Annotations` and `JPEGImages` of `folder` if not given.
+
+    Many XML files are read `in_tasks`.
 
     Raises:
         UserError: a folder or a split file cannot be read, or none of the annotated images is there.
@@ -51,12 +55,13 @@ def read_voc(
     by_stem = defaultdict(list)
     for name in files.names:
         by_stem[stem(name)].append(name)
-    splits, notes = assign(read_splits(set_files(folder, split_files)), {*by_stem, *map(stem, xmls.names)})
+    sets = set_files(folder, split_files)
+    splits, notes = assign(read_splits(sets), {*by_stem, *map(stem, xmls.names)})
     tasks = [
         XmlFile(name, by_stem.get(stem(name), ()), splits.get(stem(name)), xmls.refused.get(name))
         for name in sorted({*xmls.names, *xmls.refused})
     ]
-    stated, objects = read_all(partial(read_files, str(xml_folder), first_pixel), tasks)
+    stated, objects = read_all(partial(read_files, str(xml_folder), first_pixel), tasks, in_tasks)
     _refuse_hopeless(stated, folder)
     bare = sorted(set(files.names) - set(stated["file_name"].to_pylist()))
     found = with_rows(stated, [image_row(name, split=splits.get(stem(name))) for name in bare], files.refused)
@@ -66,7 +71,7 @@ def read_voc(
     notes += [*xmls.note(xml_folder, "XML"), *files.note(image_folder, "images"), *_notes(boxes, bare, first_pixel)]
     return Source(
         path=folder.resolve(), format="voc", images=image_folder.resolve(), dataset=dataset, split=split,
-        records=records, replaces=True, notes=tuple(notes),
+        records=records, replaces=True, notes=tuple(notes), files=_files(xml_folder, tasks, stated, sets),
     )  # fmt: skip
 
 
@@ -84,6 +89,13 @@ def _list(folder: Path, xml_folder: Path, image_folder: Path) -> tuple[Files, Fi
         xmls.skipped.clear()
         files.skipped.pop(".xml", None)
     return xmls, files
+
+
+def _files(folder: Path, xmls: Sequence[XmlFile], images: pa.Table, sets: Sequence[Path]) -> dict[str, str | None]:
+    """`Source.files`."""
+    why = refused_files(images)
+    resolved = folder.resolve()
+    return {f"{resolved}/{xml.name}": why.get(xml.name) for xml in xmls} | {str(path.resolve()): None for path in sets}
 
 
 def _refuse_hopeless(images: pa.Table, folder: Path) -> None:

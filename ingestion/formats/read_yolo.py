@@ -11,20 +11,23 @@ from pathlib import Path
 
 from ingestion.formats.bulk import read_all
 from ingestion.formats.files import Files, find, stem
-from ingestion.formats.image_rows import refused_row, with_rows
+from ingestion.formats.image_rows import refused_files, refused_row, with_rows
 from ingestion.formats.looks_like import advice
 from ingestion.formats.yolo_records import LabelFile, read_files
 from ingestion.formats.yolo_yaml import YoloData, read_yaml
 from ingestion.records import CATEGORY_RECORDS, Records, records_table
 from ingestion.source import Source, require_any_file, require_names
+from ingestion.tasks import InTasks
 from lakesight.errors import FormatError, UserError
 
 NO_LABELS = {"classes.txt", "README.txt", "README.dataset.txt", "README.roboflow.txt"}
 """Text that labelling tools put beside the labels."""
 
 
-def read_yolo(*, data: Path, dataset: str) -> Source:
+def read_yolo(*, data: Path, dataset: str, in_tasks: InTasks | None = None) -> Source:
     """Read and validate; class indices of data.yaml are the category ids, its splits the images'.
+
+    Many label files are read `in_tasks`.
 
     Raises:
         UserError: data.yaml cannot be read, or a path in it leads nowhere.
@@ -44,9 +47,9 @@ def read_yolo(*, data: Path, dataset: str) -> Source:
         fix = advice(data.parent, "yolo") or "check `path`, `train`, `val` and `test`"
         raise FormatError("there is no image", where=str(data), expected="images in the folders it names", fix=fix)
     tasks = [LabelFile(name, labels_of(name), split) for name, split in splits.items()]
-    images, annotations = read_all(partial(read_files, str(yolo.root), yolo.kpt_shape), tasks)
+    images, annotations = read_all(partial(read_files, str(yolo.root), yolo.kpt_shape), tasks, in_tasks)
     strays = _strays(yolo, {task.labels for task in tasks})
-    rows = [refused_row(None, f"{name}: there is no image for these labels") for name in strays]
+    rows = [refused_row(None, f"{name}: {why}", name) for name, why in strays.items()]
     categories = records_table(
         CATEGORY_RECORDS, [{"category_id": i, "name": name, "attributes": {}} for i, name in yolo.names.items()]
     )
@@ -55,7 +58,16 @@ def read_yolo(*, data: Path, dataset: str) -> Source:
     return Source(
         path=data.resolve(), format="yolo", images=yolo.root, dataset=dataset, split=None, records=records,
         replaces=True, notes=(*notes, *files.note(yolo.root, "images")),
+        files=_files(data, yolo, [*(task.labels for task in tasks), *strays], records),
     )  # fmt: skip
+
+
+def _files(data: Path, yolo: YoloData, labels: Iterable[str], records: Records) -> dict[str, str | None]:
+    """`Source.files`: data.yaml, its lists, label files (also of images that have none)."""
+    why = refused_files(records.images)
+    lists = [place for places in yolo.places.values() for place in places if place.is_file()]
+    whole = {str(path): None for path in (data.resolve(), *lists)}
+    return whole | {f"{yolo.root}/{name}": why.get(name) for name in labels}
 
 
 def labels_of(image: str) -> str:
@@ -110,11 +122,17 @@ def _listed(place: Path, root: Path, files: Files) -> Iterable[str]:
     return list(dict.fromkeys(names))
 
 
-def _strays(yolo: YoloData, used: set[str]) -> list[str]:
-    """Label files in label folders that belong to no image."""
-    found: set[str] = set()
+def _strays(yolo: YoloData, used: set[str]) -> dict[str, str]:
+    """Label files in label folders that belong to no image -> what is wrong with them."""
+    strays: dict[str, str] = {}
     for place in {place for places in yolo.places.values() for place in places if place.is_dir()}:
         labels = _in_labels(place.relative_to(yolo.root).as_posix())
         if labels is not None and (yolo.root / labels).is_dir():
-            found |= {f"{labels}/{name}" for name in find(yolo.root / labels, frozenset({".txt"})).names}
-    return sorted(name for name in found - used if name.rsplit("/", 1)[-1] not in NO_LABELS)
+            found = find(yolo.root / labels, frozenset({".txt"}))
+            reasons = dict.fromkeys(found.names, "there is no image for these labels") | found.refused
+            strays |= {f"{labels}/{name}": why for name, why in reasons.items()}
+    return {name: why for name, why in sorted(strays.items()) if name not in used and _is_labels(name)}
+
+
+def _is_labels(name: str) -> bool:
+    return name.lower().endswith(".txt") and name.rsplit("/", 1)[-1] not in NO_LABELS

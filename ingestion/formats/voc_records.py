@@ -1,4 +1,4 @@
-"""Pascal VOC XML files -> image and annotation records (no engine); runs in a process of its own for many files."""
+"""Pascal VOC XML files -> image and annotation records (no engine); for many files in Spark tasks."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -65,7 +65,7 @@ def _image(file: XmlFile, voc: VocFile, name: str) -> dict[str, Any]:
 
 def _refused(file: XmlFile, reason: str) -> list[dict[str, Any]]:
     """A row for each image it may be of: none of them may land as if there were nothing on it."""
-    return [refused_row(name, f"{file.name}: {reason}") for name in file.images or (None,)]
+    return [refused_row(name, f"{file.name}: {reason}", file.name) for name in file.images or (None,)]
 
 
 def _object(file: XmlFile, image: str, place: int, found: VocObject) -> dict[str, Any]:

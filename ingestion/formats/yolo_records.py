@@ -1,4 +1,4 @@
-"""YOLO label files -> image and annotation records (no engine); runs in processes of its own for many files."""
+"""YOLO label files -> image and annotation records (no engine); for many files in Spark tasks."""
 
 import os
 from collections.abc import Iterable
@@ -38,7 +38,7 @@ def read_files(root: str, kpt_shape: KptShape | None, files: Iterable[LabelFile]
         try:
             lines = _lines(root, file.labels)
         except Broken as error:
-            images.append(refused_row(file.image, f"{file.labels}: {error}"))
+            images.append(refused_row(file.image, f"{file.labels}: {error}", file.labels))
             continue
         images.append(image_row(file.image, split=file.split))
         objects += [_object(file, place, line, kpt_shape) for place, line in enumerate(lines, start=1) if line.strip()]

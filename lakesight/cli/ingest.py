@@ -2,7 +2,7 @@
 
 from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -57,12 +57,14 @@ def ingest_voc(
     """Pascal VOC XML -> images, annotations, categories."""
     from ingestion.formats.read_voc import read_voc
     from ingestion.load import ingest
+    from ingestion.tasks import tasks_of
 
+    settings = start(root, config, override)
     read = partial(
         read_voc, folder=folder, annotations=annotations, images=images, split_files=split_file or (),
-        dataset=dataset, split=split, first_pixel=0 if first_pixel == 0 else 1,
+        dataset=dataset, split=split, first_pixel=0 if first_pixel == 0 else 1, in_tasks=tasks_of(root, settings.spark),
     )  # fmt: skip
-    show.ingested(ingest(root, start(root, config, override), dataset, read, force=force))
+    show.ingested(ingest(root, settings, dataset, read, force=force))
 
 
 @app.command("yolo")
@@ -77,9 +79,11 @@ def ingest_yolo(
     """YOLO boxes, polygons or keypoints -> images, annotations, categories."""
     from ingestion.formats.read_yolo import read_yolo
     from ingestion.load import ingest
+    from ingestion.tasks import tasks_of
 
     settings = start(root, config, override)
-    show.ingested(ingest(root, settings, dataset, lambda _: read_yolo(data=data, dataset=dataset), force=force))
+    read = partial(read_yolo, data=data, dataset=dataset, in_tasks=tasks_of(root, settings.spark))
+    show.ingested(ingest(root, settings, dataset, lambda _: read(), force=force))
 
 
 @app.command("folders")
@@ -123,9 +127,13 @@ def ingest_datumaro(
 
 @app.command("stream")
 def ingest_stream(
-    watch: Annotated[Path, typer.Option(help="Folder that images and COCO files arrive in, sub-folders included.")],
+    watch: Annotated[Path, typer.Option(help="Folder that images and annotation files arrive in.")],
     dataset: Dataset,
+    format_: Annotated[
+        Literal["coco", "voc", "yolo"], typer.Option("--format", help="What the files are; coco: JSON, anywhere.")
+    ] = "coco",
     split: Split = None,
+    first_pixel: Annotated[int, typer.Option(min=0, max=1, help="VOC: 0 if corners count from 0, not from 1.")] = 1,
     continuous: Annotated[bool, typer.Option("--continuous", help="Go on until Ctrl-C or SIGTERM.")] = False,
     interval: Annotated[str, typer.Option(help="Between two looks, with --continuous: 500ms, 10s, 5m, 1h.")] = "10s",
     force: Force = False,
@@ -138,4 +146,5 @@ def ingest_stream(
 
     settings = start(root, config, override)
     every_s = seconds(interval) if continuous else None
-    run(root, settings, watch=watch, dataset=dataset, split=split, every_s=every_s, force=force, tell=show.streamed)
+    work = partial(run, root, settings, watch=watch, dataset=dataset, split=split, format_=format_)
+    work(first_pixel=0 if first_pixel == 0 else 1, every_s=every_s, force=force, tell=show.streamed)

@@ -1,5 +1,6 @@
 """Files that come one by one, in any order, changed, broken, late: in the end, what one ingest of the folder gives."""
 
+import contextlib
 import json
 import os
 import shutil
@@ -13,8 +14,8 @@ import pytest
 
 from ingestion import load
 from ingestion.load import ingest_coco
-from ingestion.look import Watched
 from ingestion.stream import checkpoint, stream
+from ingestion.watched import Watched
 from lakesight import delta, shapes
 from lakesight.config import Config
 from lakesight.errors import UserError
@@ -26,12 +27,12 @@ DATA = ("images", "annotations", "categories", "image_properties", "quarantine")
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
-    """A folder as it is when everything has come: a JSON and its 24 images, one name with a space and an umlaut."""
+    """A folder as it is when everything has come: a JSON and its 24 images, one name with a line break, a space and an umlaut."""
     path = shapes.write_coco(tmp_path_factory.mktemp("finished"), split="train", num_images=24, seed=3, size=48)
     shapes.plant_defects(path)
     images = path.parent / "train"
-    (images / "train_000005.jpg").rename(images / "zwölf Ö #5%.jpg")
-    edit(path, lambda file: file["images"][4].update(file_name="zwölf Ö #5%.jpg"))
+    (images / "train_000005.jpg").rename(images / "zwölf\nÖ #5%.jpg")
+    edit(path, lambda file: file["images"][4].update(file_name="zwölf\nÖ #5%.jpg"))
     (images / "notes.txt").write_text("not an image")
     path.rename(images / "instances.json")
     return images
@@ -299,40 +300,61 @@ stream(Path(root), Config(spark=SparkConfig(driver_memory="1g")), watch=Path(fol
 """
 
 
-def start(root, folder, dataset):
+def start(root, folder, dataset, before=""):
     return subprocess.Popen(
-        [sys.executable, "-c", STREAM, str(root), str(folder), dataset],
+        [sys.executable, "-c", before + STREAM, str(root), str(folder), dataset],
         start_new_session=True,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
 
 
-TABLE = "warehouse/lakesight.db/{}"
-COMMIT = TABLE + "/_delta_log/00000000000000000001.json"
+DIE = """
+import os, signal
+import ingestion.look, ingestion.publish
+from lakesight import delta, merge
+def die():
+    os.kill(os.getpid(), signal.SIGKILL)
+def merge_arrow(warehouse, name, *args, **kwargs):
+    if {point!r} == "before " + name:
+        die()
+    change = merge.merge_arrow(warehouse, name, *args, **kwargs)
+    if {point!r} == "after " + name:
+        die()
+    return change
+ingestion.look.merge_arrow = ingestion.publish.merge_arrow = merge_arrow
+def then_die(tables):
+    yield from tables
+    die()
+append = delta.append
+def append_or_die(warehouse, name, tables):
+    append(warehouse, name, then_die(tables) if {point!r} == "within " + name else tables)
+delta.append = append_or_die
+"""
 
 
 @pytest.mark.slow
 def test_killed_again_and_again(run, warehouse, finished, folder, expected, same):
     names = all_names(finished)
     arrive(finished, folder, *names[:15], "instances.json")
-    # Before anything was written, between two tables, and with all of them written but `arrivals`.
-    for seen in ("checkpoints/*/*/offsets/0", COMMIT.format("image_properties"), COMMIT.format("sources")):
-        run_until(start(warehouse.root, folder, "d"), warehouse.root, seen)
+    for point in ("before categories", "within images", "after annotations", "after sources"):
+        killed(warehouse.root, folder, point)
+    assert delta.count(warehouse, "images") > 0
+    assert delta.count(warehouse, "arrivals") == 0
     arrive(finished, folder, *names)
+    killed(warehouse.root, folder, "after image_properties")
     assert run().files == {"ignored": 1, "landed": 23, "refused": 2}
     same(warehouse, folder, expected, finished)
 
 
-def run_until(process, root, seen):
-    """Kill a process and its children as soon as a file that matches `seen` is there."""
+def killed(root, folder, point):
+    """A stream that kills itself before or after it commits to a table, or between the table's files and the commit."""
+    process = start(root, folder, "d", before=DIE.format(point=point))
     try:
-        while process.poll() is None and not any(root.glob(seen)):
-            time.sleep(0.005)
-        assert process.poll() is None, "it ended before it could be killed"
+        assert process.wait(timeout=500) == -signal.SIGKILL, f"it ended before it got to {point}"
     finally:
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
+        with contextlib.suppress(ProcessLookupError):  # its JVM may be gone by now
+            os.killpg(process.pid, signal.SIGKILL)
 
 
 @pytest.mark.slow

@@ -29,6 +29,8 @@ def read(folder, format_, known=None):
     ("format_", "name", "images", "boxes", "levels", "classes"),
     [
         ("cvat", "cvat_dataset/for_images/export_project", 6, 6, 0, {"label1", "label2"}),
+        ("cvat", "cvat_dataset/for_video", 3, 1, 0, {"klhg", "z U k", "II"}),  # two more boxes are outside
+        ("mot_seq", "mot_dataset/mot_seq", 1, 1, 0, {f"label_{number}" for number in range(10)}),
         ("label_me", "labelme_dataset", 1, 4, 0, {"window", "license plate", "o1", "q1", "b1", "m1", "hg"}),
         ("open_images", "open_images_dataset/v6", 4, 2, 3, {"/m/0", "/m/1", "/m/2", "/m/3"}),
         ("kitti", "kitti_dataset/kitti_detection", 2, 5, 0, {"Truck", "Van"}),
@@ -78,13 +80,30 @@ def test_what_datumaro_refuses_is_a_message(datumaro, data, tmp_path):
 
 
 @pytest.mark.realdata
-def test_the_reason_for_a_record_that_datumaro_cannot_read_is_told(datumaro, data, tmp_path):
+def test_a_record_that_cannot_be_read_costs_itself(datumaro, data, tmp_path):
     folder = shutil.copytree(data / ASSETS / "yolo_dataset/strict", tmp_path / "darknet", copy_function=shutil.copyfile)
-    assert read(folder, "yolo").records.annotations.num_rows == 2
-    with (folder / "obj_train_data/1.txt").open("a") as file:
-        file.write("\n1 0.5 0.5 wide 0.1\n")
-    with pytest.raises(FormatError, match="width from 'wide'"):
+    labels = folder / "obj_train_data"
+    shutil.copy(labels / "1.jpg", labels / "2.jpg")
+    (labels / "2.txt").write_text("1 0.5 0.5 wide 0.1\n")
+    with (folder / "train.txt").open("a") as file:
+        file.write("\ndata/obj_train_data/2.jpg\n")
+    images = read(folder, "yolo").records.images.to_pylist()
+    assert [row["file_name"] for row in images] == ["obj_train_data/1.jpg", None]
+    assert "width from 'wide'" in images[1]["refused_because"]
+    shutil.copy(labels / "2.txt", labels / "1.txt")
+    with pytest.raises(FormatError, match=r"there is no image; 1: .* width from 'wide'"):
         read(folder, "yolo")
+
+
+@pytest.mark.realdata
+def test_a_file_that_costs_the_folder_is_named(datumaro, data, tmp_path):
+    source = data / ASSETS / "kitti_dataset/kitti_detection"
+    folder = shutil.copytree(source, tmp_path / "kitti", copy_function=shutil.copyfile)
+    wrong = sorted(folder.glob("**/label_2/*.txt"))[0]
+    wrong.write_text("Truck 0.0 0 -1.57 wide 156.40 629.75 189.25 2.85 2.63 12.34 0.47 1.49 69.44 -1.56\n")
+    with pytest.raises(FormatError) as caught:
+        read(folder, "kitti")
+    assert str(wrong) in str(caught.value)
 
 
 @pytest.mark.parametrize(("format_", "message"), [("coco", "ingest coco"), ("voc", "ingest voc"), ("cifar", "pickle")])

@@ -14,6 +14,7 @@ from ingestion.formats.voc import parse
 from ingestion.formats.voc_splits import assign
 from ingestion.identity import annotation_id, image_id
 from ingestion.load import ingest
+from ingestion.tasks import tasks_of
 from lakesight import delta
 from lakesight.config import Config
 from lakesight.errors import FormatError, UserError
@@ -231,12 +232,13 @@ def test_a_name_that_is_no_text(folder):
     assert images["\ufffd.jpg"]["refused_because"].endswith("its name is not UTF-8")
 
 
-def test_many_files_are_read_in_processes(folder, monkeypatch):
+def test_many_files_are_read_in_spark_tasks(folder, monkeypatch, warehouse, spark):
     root = folder({"0.jpg": 0}, {f"{place:04}.xml": xml(CAT, filename=f"{place}.jpg") for place in range(1_100)})
     alone = read(root)
     monkeypatch.setattr(bulk, "MANY", 1_000)
-    together = read(root)
+    together = read(root, in_tasks=tasks_of(warehouse.root, Config().spark))
     assert together.records == alone.records
+    assert list((warehouse.root / "staging").glob("[!.]*")) == []
     assert together.records.images["ordinal"].to_pylist() == list(range(1_100))
 
 
