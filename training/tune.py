@@ -84,6 +84,8 @@ def search_space(config: Config) -> dict[str, Any]:
     """
     from ray import tune as ray_tune
 
+    if "train.batch_size" not in config.tune.space:
+        _ = config.train.images  # `auto` is refused before a trial starts
     known = configuration.to_dict(config)
     space: dict[str, Any] = {}
     for key, sampler in config.tune.space.items():
