@@ -57,7 +57,7 @@ def preview(
     with progress("Reading a batch"):
         augment = config.augment if split == "train" else None
         collate = Collate(config.model.image_size, augment=augment, seed=settings.seed, masks=masks)
-        size = min(settings.batch_size, rows.num_rows)
+        size = min(settings.images, rows.num_rows)
         batches = PlannedBatches(rows, collate, steps=step + 1, batch_size=size, seed=settings.seed, masks=masks)
         batches.load_state_dict({"version": rows.version, "seed": settings.seed, "rows": step * size})
         batch = next(iter(batches))

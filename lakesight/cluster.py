@@ -20,6 +20,8 @@ def connect(config: RayConfig) -> None:
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # its C++ side writes to our stderr, not to a logger
     # Threads that spin while they wait make a training step 10 to 50 times as long where cores are shared.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    # How soon the end of a run is seen, beside how soon a dead worker is.
+    os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.5")
     import ray
 
     if ray.is_initialized():

@@ -3,6 +3,8 @@
 import dataclasses
 from typing import Any, Literal
 
+from lakesight.errors import ConfigError
+
 
 def _require(condition: bool, message: str) -> None:
     if not condition:
@@ -197,8 +199,8 @@ class TrainConfig:
 
     steps: int = 300
     """Optimiser steps in all; the learning rate follows one schedule over them."""
-    batch_size: int = 16
-    """Images a worker and batch."""
+    batch_size: int | Literal["auto"] = 16
+    """Images a worker and batch; `auto`: the power of two, up to 64, that fits into memory when the run begins."""
     accumulate: int = 1
     """Batches an optimiser step: the gradient is their mean."""
     lr: float = 1e-3
@@ -262,17 +264,12 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         """Check ranges."""
-        for name in ("steps", "batch_size", "accumulate", "lr", "num_workers", "val_every", "keep_checkpoints"):
+        _require(self.batch_size == "auto" or self.batch_size > 0, "batch_size must be positive, or auto")
+        for name in ("steps", "accumulate", "lr", "num_workers", "val_every", "keep_checkpoints"):
             _require(getattr(self, name) > 0, f"{name} must be positive")
-        for name in (
-            "warmup_steps",
-            "clip_norm",
-            "weight_decay",
-            "patience",
-            "checkpoint_every",
-            "val_pictures",
-            "keep_every",
-        ):
+        for name in ("warmup_steps", "clip_norm", "weight_decay", "patience", "val_pictures"):
+            _require(getattr(self, name) >= 0, f"{name} must not be negative")
+        for name in ("checkpoint_every", "keep_every"):
             _require(getattr(self, name) >= 0, f"{name} must not be negative")
         for name in ("ema_decay", "multi_scale"):
             _require(0 <= getattr(self, name) < 1, f"{name} must be in [0, 1)")
@@ -281,6 +278,22 @@ class TrainConfig:
         _require(all(0 < share < 1 for share in self.drop_at), "drop_at must be in (0, 1)")
         if isinstance(self.class_weights, dict):
             _require(all(weight > 0 for weight in self.class_weights.values()), "class_weights must be positive")
+
+    @property
+    def images(self) -> int:
+        """`batch_size` as a number.
+
+        Raises:
+            ConfigError: it is `auto`, which only `lakesight train` finds a number for.
+        """
+        if self.batch_size == "auto":
+            raise ConfigError(
+                "train.batch_size is auto",
+                where="train.batch_size",
+                expected="a number",
+                fix="set one: only `lakesight train` finds it itself",
+            )
+        return self.batch_size
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

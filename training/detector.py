@@ -52,6 +52,11 @@ class Detector(pl.LightningModule):
         self.log_dict({f"train_{name}": value for name, value in parts.items()}, sync_dist=True)
         return loss
 
+    @property
+    def largest_side(self) -> int:
+        """Of the input, pixels."""
+        return self._sides[-1]
+
     def _forward(self, batch: Batch) -> Any:
         try:
             return self.network(pixel_values=self._scaled(normalise(batch.pixels)), **targets(batch, self._facts.task))

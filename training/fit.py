@@ -1,6 +1,5 @@
 """Ray Train glue: `samples` -> a trained model in MLflow and a row in `training_runs`. `lakesight train`."""
 
-import os
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -13,7 +12,7 @@ from lakesight import cluster, delta, progress
 from lakesight.config import Config
 from lakesight.errors import SetupError, UserError
 from lakesight.warehouse import Warehouse, new_run_id
-from training import inputs, resume, runs, tracking
+from training import batch_size, inputs, resume, runs, tracking
 from training.inputs import Inputs
 from training.tasks import SCORES
 from training.worker import EXPORTED, Job, train_worker
@@ -64,6 +63,8 @@ def train(
         row = runs.new(new_run_id("train"), material, config, config_hash)
         row |= resume.begin(warehouse, client, config_hash, row["run_id"], force=force)
         try:
+            config = batch_size.decided(config, material, client, row["mlflow_run_id"])
+            row["config"] = runs.stated(config)
             row = _fit(warehouse, client, config, material, row)
         except Exception as error:
             runs.record(warehouse, row | {"status": "failed", "error": str(error), "ended_at": datetime.now(UTC)})
@@ -103,8 +104,6 @@ def _fit(warehouse: Warehouse, client: "MlflowClient", config: Config, material:
 
 def _ray_train(warehouse: Warehouse, config: Config, material: Inputs, row: runs.Row) -> tuple[dict[str, float], Path]:
     """The metrics and the exported network of the best validation."""
-    # How soon the end of a run is seen, beside how soon a dead worker is.
-    os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.5")
     cluster.connect(config.ray)
     import ray.train
     from ray.train.torch import TorchTrainer

@@ -130,10 +130,10 @@ def train_set(inputs: Inputs, config: Config, rank: int, world: int, step: int) 
     from features.datasource import dataset
 
     settings, split = config.train, inputs.train
-    rows_a_step = settings.batch_size * settings.accumulate * world
+    rows_a_step = settings.images * settings.accumulate * world
     order = shuffled(split.rows, version=split.version, seed=settings.seed, num_rows=settings.steps * rows_a_step)
     rest = remaining(order, step * rows_a_step)
-    reads = share(rest, rank=rank, world=world, batch_size=settings.batch_size)
+    reads = share(rest, rank=rank, world=world, batch_size=settings.images)
     return dataset(split.units, reads, masks=inputs.masks)
 
 

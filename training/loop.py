@@ -45,7 +45,7 @@ def val_batches(job: Job) -> Iterable[Batch]:
 def _batches(data: "ray.data.Dataset", config: Config, collate: Collate) -> Iterable[Batch]:
     data.context.execution_options.preserve_order = True  # Ray gives what is ready first, otherwise
     batches: Iterable[Batch] = data.iterator().iter_torch_batches(
-        batch_size=config.train.batch_size, collate_fn=collate, prefetch_batches=2
+        batch_size=config.train.images, collate_fn=collate, prefetch_batches=2
     )
     return batches
 

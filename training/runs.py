@@ -35,13 +35,18 @@ def new(run_id: str, inputs: Inputs, config: Config, config_hash: str) -> Row:
         "model_name": config.model.name,
         "dataset": inputs.dataset,
         "table_versions": inputs.versions,
-        "config": json.dumps(configuration.to_dict(config)),
+        "config": stated(config),
         "config_hash": config_hash,
         "metrics": {},
         "model_uri": None,
         "error": None,
         "started_at": datetime.now(UTC),
     }
+
+
+def stated(config: Config) -> str:
+    """All of a configuration, as `training_runs.config` has it."""
+    return json.dumps(configuration.to_dict(config))
 
 
 def config(row: Row) -> Config:

@@ -31,6 +31,8 @@ def search_space(config: Config) -> dict[str, Any]:
     """
     from ray import tune as ray_tune
 
+    if "train.batch_size" not in config.tune.space:
+        _ = config.train.images  # `auto` is refused before a trial starts
     space: dict[str, Any] = {}
     for key, sampler in config.tune.space.items():
         _refuse_fixed(key, config)

@@ -1,5 +1,8 @@
 """Configuration: precedence, and every way a user can get it wrong."""
 
+import dataclasses
+import re
+import typing
 from pathlib import Path
 
 import pytest
@@ -7,6 +10,16 @@ import pytest
 from lakesight import config, sections
 from lakesight.errors import ConfigError
 
+ROOT = Path(__file__).parents[2]
+PACKAGES = ("lakesight", "ingestion", "quality", "features", "training", "serving", "pipelines")
+SOURCES = "\n".join(
+    path.read_text() for package in PACKAGES for path in (ROOT / package).rglob("*.py") if path.name != "sections.py"
+)
+KEYS = [
+    f"{section}.{field.name}"
+    for section, kind in typing.get_type_hints(config.Config).items()
+    for field in dataclasses.fields(kind)
+]
 CONFIGS = sorted((Path(__file__).parents[2] / "configs").glob("*.yaml"))
 
 
@@ -16,6 +29,21 @@ def test_defaults_then_file_then_set(tmp_path):
     loaded = config.load(file, ["train.steps=9", "monitor.slices=[a, b]"])
     assert (loaded.train.steps, loaded.train.lr, loaded.train.batch_size) == (9, 0.01, 16)
     assert loaded.monitor.slices == ("a", "b")
+
+
+def is_read(key):
+    """Whether the code has it, as `config.train.lr`, `settings.lr`, `train.lr` or `self._train.lr`."""
+    section, name = key.split(".")
+    return re.search(rf"\b(self\._)?(config|settings|limits|{section})\.{name}\b", SOURCES)
+
+
+@pytest.mark.parametrize("key", KEYS)
+def test_every_key_is_read(key):
+    assert is_read(key)
+
+
+def test_the_test_above_can_fail():
+    assert not is_read("train.momentum")
 
 
 def test_round_trip():

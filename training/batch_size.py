@@ -1,0 +1,152 @@
+"""Ray and torch glue: `train.batch_size: auto`, the most images of which a training step fits into memory.
+
+It is found where training will run, by steps of 1, 2, 4, ... images like the worst ones of the data set: at the largest
+input side, with as many boxes as any image has. A run that goes on has what it began with.
+"""
+
+import re
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lakesight import cluster, progress
+from lakesight import config as configuration
+from lakesight.config import Config
+from lakesight.errors import SetupError
+from training.classes import Category
+from training.inputs import Inputs
+
+if TYPE_CHECKING:
+    import torch
+    from mlflow import MlflowClient
+
+MOST = 64
+"""Images; more would fit in a small network's case, and teach it no more."""
+_SHARE = {"cpu": 0.5, "cuda": 0.9}
+"""Of memory; on a CPU, batches that wait and Ray's object store live there too."""
+
+
+def decided(config: Config, inputs: Inputs, client: "MlflowClient", mlflow_run_id: str | None) -> Config:
+    """`config` with a number for `train.batch_size`. `mlflow_run_id`: of a run that goes on.
+
+    Raises:
+        SetupError: not one image fits.
+    """
+    if config.train.batch_size != "auto":
+        return config
+    known = client.get_run(mlflow_run_id).data.params.get("train.batch_size") if mlflow_run_id else None
+    return configuration.replace(config, {"train.batch_size": int(known) if known else _found(config, inputs)})
+
+
+def _found(config: Config, inputs: Inputs) -> int:
+    cluster.connect(config.ray)
+    import ray
+
+    trial = ray.remote(num_cpus=1, num_gpus=int(config.train.use_gpu), max_retries=0)(_here)
+    most_images = max(inputs.train.num_rows // config.train.num_workers, 1)
+    with progress.step("find the batch size"):
+        try:
+            return int(ray.get(trial.remote(config, inputs.categories, max(inputs.train.num_boxes), most_images)))
+        except ray.exceptions.RayTaskError as error:
+            raise error.cause from error
+
+
+def _here(config: Config, categories: Sequence[Category], most_boxes: int, most_images: int) -> int:
+    """`largest` for the memory of this machine."""
+    import ray
+    import torch
+
+    torch.set_num_threads(config.train.threads or 1)
+    if config.train.use_gpu:
+        room = _SHARE["cuda"] * torch.cuda.get_device_properties(0).total_memory
+    else:
+        nodes = ray.nodes()  # type: ignore[no-untyped-call]  # theirs
+        (node,) = (node for node in nodes if node["NodeID"] == ray.get_runtime_context().get_node_id())
+        room = _SHARE["cpu"] * node["Resources"]["memory"] / config.train.num_workers
+    return largest(config, categories, most_boxes=most_boxes, most_images=most_images, room=int(room))
+
+
+def largest(config: Config, categories: Sequence[Category], *, most_boxes: int, most_images: int, room: int) -> int:
+    """The largest power of two, up to `most_images`, of which a step of one worker needs no more than `room` bytes.
+
+    Raises:
+        SetupError: not one image fits.
+    """
+    fits, size = 0, 1
+    needs = _step(config, categories, most_boxes)
+    while size <= min(most_images, MOST):
+        need = needs(size)
+        if need > room:
+            break
+        fits, size = size, size * 2
+        if not config.train.use_gpu and 2 * need > room:  # where memory ends, Linux ends the process
+            break
+    if not fits:
+        raise SetupError(
+            f"a training step of one image does not fit into the {room / 2**30:.1f} GiB that a worker may use",
+            where="train.batch_size=auto",
+            fix="a smaller model.image_size or network, fewer workers, or train.gradient_checkpointing",
+        )
+    return fits
+
+
+def _step(config: Config, categories: Sequence[Category], most_boxes: int) -> Callable[[int], int]:
+    """A function: does a step of so many images; the bytes that this took at most, more than any there are if all."""
+    import torch
+    from lightning.pytorch.utilities.memory import is_oom_error
+
+    from training.architectures import build_network
+    from training.detector import Detector
+
+    train, device = config.train, torch.device("cuda" if config.train.use_gpu else "cpu")
+    network = build_network(config.model, train, categories)
+    detector = Detector(network, config.model, train).to(device)
+    optimizer = detector.configure_optimizers()["optimizer"]
+    for group in optimizer.param_groups:
+        group["lr"] = 0.0  # noise teaches nothing, and may teach NaN
+
+    def needs(size: int) -> int:
+        _forget_peak(device)
+        pixels, labels = _worst(detector.largest_side, size, most_boxes, device)
+        try:
+            with torch.autocast(device.type, torch.bfloat16, enabled=train.precision == "bfloat16"):
+                loss = network(pixel_values=pixels, labels=labels).loss
+            loss.backward()
+            optimizer.step()
+            optimizer.zero_grad()
+        except RuntimeError as error:
+            if not is_oom_error(error):
+                raise
+            return 2**62
+        return _peak(device)
+
+    return needs
+
+
+def _worst(side: int, size: int, boxes: int, device: "torch.device") -> tuple[Any, list[dict[str, Any]]]:
+    """Pixels [size, 3, side, side] and labels as a network takes them."""
+    import torch
+
+    one = {"boxes": torch.full((boxes, 4), 0.5), "class_labels": torch.zeros(boxes, dtype=torch.int64)}
+    labels = [{name: value.to(device) for name, value in one.items()} for _ in range(size)]
+    return torch.randn(size, 3, side, side, device=device), labels
+
+
+def _forget_peak(device: "torch.device") -> None:
+    import torch
+
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats()
+    else:
+        Path("/proc/self/clear_refs").write_text("5")
+
+
+def _peak(device: "torch.device") -> int:
+    """Bytes since `_forget_peak`."""
+    import torch
+
+    if device.type == "cuda":
+        return int(torch.cuda.max_memory_reserved())
+    (kib,) = re.findall(r"VmHWM:\s+(\d+)", Path("/proc/self/status").read_text())
+    return int(kib) * 1024
