@@ -7,7 +7,7 @@ input side, with as many boxes as any image has. A run that goes on has what it 
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from lakesight import cluster, progress
 from lakesight import config as configuration
@@ -15,10 +15,13 @@ from lakesight.config import Config
 from lakesight.errors import SetupError
 from training.classes import Category
 from training.inputs import Inputs
+from training.tasks import Task
 
 if TYPE_CHECKING:
     import torch
     from mlflow import MlflowClient
+
+    from features.collate import Batch
 
 MOST = 64
 """Images; more would fit in a small network's case, and teach it no more."""
@@ -95,9 +98,12 @@ def _step(config: Config, categories: Sequence[Category], most_boxes: int) -> Ca
     import torch
     from lightning.pytorch.utilities.memory import is_oom_error
 
-    from training.architectures import build_network
+    from training.architectures import build_network, facts_of
     from training.detector import Detector
+    from training.pyfunc import normalise
+    from training.targets import targets
 
+    task = facts_of(config.model).task
     train, device = config.train, torch.device("cuda" if config.train.use_gpu else "cpu")
     network = build_network(config.model, train, categories)
     detector = Detector(network, config.model, train).to(device)
@@ -107,10 +113,10 @@ def _step(config: Config, categories: Sequence[Category], most_boxes: int) -> Ca
 
     def needs(size: int) -> int:
         _forget_peak(device)
-        pixels, labels = _worst(detector.largest_side, size, most_boxes, device)
+        batch = _worst(detector.largest_side, size, most_boxes, task).to(device)
         try:
             with torch.autocast(device.type, torch.bfloat16, enabled=train.precision == "bfloat16"):
-                loss = network(pixel_values=pixels, labels=labels).loss
+                loss = network(pixel_values=normalise(batch.pixels), **targets(batch, task)).loss
             loss.backward()
             optimizer.step()
             optimizer.zero_grad()
@@ -123,13 +129,22 @@ def _step(config: Config, categories: Sequence[Category], most_boxes: int) -> Ca
     return needs
 
 
-def _worst(side: int, size: int, boxes: int, device: "torch.device") -> tuple[Any, list[dict[str, Any]]]:
-    """Pixels [size, 3, side, side] and labels as a network takes them."""
+def _worst(side: int, size: int, boxes: int, task: Task) -> "Batch":
+    """`size` images of `side` x `side` with as many boxes each."""
     import torch
 
-    one = {"boxes": torch.full((boxes, 4), 0.5), "class_labels": torch.zeros(boxes, dtype=torch.int64)}
-    labels = [{name: value.to(device) for name, value in one.items()} for _ in range(size)]
-    return torch.randn(size, 3, side, side, device=device), labels
+    from features.collate import Batch
+
+    labels = {"boxes": torch.full((boxes, 4), 0.5), "class_labels": torch.zeros(boxes, dtype=torch.int64)}
+    if task == "segmentation":
+        labels["masks"] = torch.ones((boxes, side, side), dtype=torch.uint8)
+    return Batch(
+        pixels=torch.randint(256, (size, side, side, 3), dtype=torch.uint8),
+        labels=[labels] * size,
+        image_ids=[0] * size,
+        sizes=[(side, side)] * size,
+        annotations=[[{"label": 0, "bbox": None}]] * size,  # as an image of one class has it
+    )
 
 
 def _forget_peak(device: "torch.device") -> None:
