@@ -135,12 +135,13 @@ def test_panoptic_through_the_tables(warehouse, spark, tmp_path, out):
 
 
 def test_a_version_a_condition_and_a_select(filled, shapes_coco, spark, tmp_path):
-    written = delta.open_table(filled, "annotations").history()[0]["timestamp"]
+    moment = datetime.now(UTC)
     row = delta.read(filled, "annotations").slice(0, 1)
     row = row.set_column(row.schema.get_field_index("annotation_id"), "annotation_id", pa.array([777777]))
     delta.commit(filled, "annotations", row, app_id="later", txn=1)
+    written_at(filled, "annotations", moment.timestamp() + 60)
     now = run(filled, tmp_path / "now", images=False)
-    then = run(filled, tmp_path / "then", images=False, at=f"{np.datetime64(written, 'ms')}Z")
+    then = run(filled, tmp_path / "then", images=False, at=moment.isoformat())
     assert now.num_annotations == then.num_annotations + 1
     assert then.versions["annotations"] == now.versions["annotations"] - 1
     some = run(filled, tmp_path / "some", images=False, where="split = 'val' AND image_id % 2 = 0")
@@ -225,8 +226,7 @@ def test_versions_and_runs(filled, tmp_path):
         for column in {"image_id", "annotation_id"} & set(row.column_names):
             row = row.set_column(row.schema.get_field_index(column), column, pa.array([777777]))
         delta.commit(filled, name, row, app_id="later", txn=1)
-        written = filled.path(name) / f"_delta_log/{delta.version(filled, name):020}.json"
-        os.utime(written, 2 * (started.timestamp() + 60,))
+        written_at(filled, name, started.timestamp() + 60)
     ended = {"run_id": "train-1", "model_name": "m", "dataset": "shapes", "started_at": started}
     ended["table_versions"] = [("samples", 0), ("categories", first.versions["categories"])]
     rows = pa.Table.from_pylist(
@@ -240,6 +240,11 @@ def test_versions_and_runs(filled, tmp_path):
         assert exported(out) == exported(tmp_path / "first")
         assert read(out / MANIFEST)["at"] == at
     assert run(filled, tmp_path / "now", images=False).num_images == first.num_images + 1
+
+
+def written_at(warehouse, name, time):
+    """Make the latest version one of that time."""
+    os.utime(warehouse.path(name) / f"_delta_log/{delta.version(warehouse, name):020}.json", (time, time))
 
 
 def exported(folder):
