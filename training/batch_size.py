@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from lakesight import cluster, progress
 from lakesight import config as configuration
 from lakesight.config import Config
-from lakesight.errors import SetupError
+from lakesight.errors import ConfigError
 from training.classes import Category
 from training.inputs import Inputs
 from training.tasks import Task
@@ -33,7 +33,7 @@ def decided(config: Config, inputs: Inputs, client: "MlflowClient", mlflow_run_i
     """`config` with a number for `train.batch_size`. `mlflow_run_id`: of a run that goes on.
 
     Raises:
-        SetupError: not one image fits.
+        ConfigError: not one image fits.
     """
     if config.train.batch_size != "auto":
         return config
@@ -73,7 +73,7 @@ def largest(config: Config, categories: Sequence[Category], *, most_boxes: int, 
     """The largest power of two, up to `most_images`, of which a step of one worker needs no more than `room` bytes.
 
     Raises:
-        SetupError: not one image fits.
+        ConfigError: not one image fits.
     """
     fits, size = 0, 1
     needs = _step(config, categories, most_boxes)
@@ -85,7 +85,7 @@ def largest(config: Config, categories: Sequence[Category], *, most_boxes: int, 
         if not config.train.use_gpu and 2 * need > room:  # where memory ends, Linux ends the process
             break
     if not fits:
-        raise SetupError(
+        raise ConfigError(
             f"a training step of one image does not fit into the {room / 2**30:.1f} GiB that a worker may use",
             where="train.batch_size=auto",
             fix="a smaller model.image_size or network, fewer workers, or train.gradient_checkpointing",

@@ -43,7 +43,7 @@ def test_it_is_a_power_of_two_that_the_data_set_and_memory_have_room_for(auto, m
 
 
 def test_where_not_one_image_fits_it_says_so(auto):
-    with pytest.raises(SetupError, match=r"one image does not fit into the 0\.0 GiB"):
+    with pytest.raises(ConfigError, match=r"one image does not fit into the 0\.0 GiB"):
         found(auto, room=10 * MIB)
 
 
