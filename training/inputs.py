@@ -51,7 +51,7 @@ def read_inputs(warehouse: Warehouse, config: Config, dataset: str, versions: Ma
 
     Raises:
         TableError: the data set is unknown, or a split has no images or nothing to learn from.
-        ConfigError: the model's configuration cannot be built for its classes.
+        ConfigError: the model's configuration cannot be built for its classes, or does not go with its task.
     """
     categories = read_categories(warehouse, dataset, versions["categories"])
     train, val = read_splits(warehouse, dataset, ("train", "val"), versions["samples"])
@@ -62,6 +62,7 @@ def read_inputs(warehouse: Warehouse, config: Config, dataset: str, versions: Ma
     from training.architectures import facts_of, network_config, num_queries
 
     task = facts_of(config.model).task
+    _refuse_mixing(config, task)
     train, labels = _usable(dataset, "train", train, task)
     val, _ = _usable(dataset, "val", val, task)
     if missing := missing_classes(labels, categories):
@@ -69,7 +70,6 @@ def read_inputs(warehouse: Warehouse, config: Config, dataset: str, versions: Ma
     if config.train.oversample:
         train = repeated(train, repeats(labels, config.train.oversample, config.train.seed))
     network = network_config(config.model, categories)
-    _refuse_mixing(config, task)
     queries, most = num_queries(network), int(np.bincount(labels.row).max())
     if queries and most > queries:
         log.warning("an image has %d boxes, the model %d queries: the loss drops the rest", most, queries)

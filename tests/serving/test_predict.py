@@ -108,7 +108,9 @@ def test_rows_are_as_the_model_said(tables, ray_cluster):
     assert {row["status"] for row in rows.values()} == {"ok"}
     (detection,) = good["detections"]
     assert 0 < detection.pop("score") < 1
-    assert detection == {"label": 0, "category_id": 1, "category_name": "circle", "bbox": [1, 2, 30, 40]}
+    assert detection == {
+        "label": 0, "category_id": 1, "category_name": "circle", "bbox": [1, 2, 30, 40], "segmentation": None,
+    }  # fmt: skip
     assert (good["model_name"], good["model_version"], good["source_table"]) == ("brightness", "1", "images")
     assert good["source_version"] == delta.version(tables, "images")
     assert good["latency_ms"] > 0

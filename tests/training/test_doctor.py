@@ -7,7 +7,7 @@ import pytest
 
 from lakesight import config as configuration
 from lakesight import delta
-from lakesight.errors import ConfigError
+from lakesight.errors import ConfigError, TableError
 from training.balance import class_weights, repeated, repeats
 from training.classes import Category
 from training.doctor import diagnose
@@ -107,6 +107,23 @@ def test_the_annotations_of_a_split_come_in_columns(small, quick_config):
     more = repeated(material.train, counts)
     assert more.num_rows == len(more.num_boxes) == 27
     assert read_labels(more).image_id.tolist().count(int(found.image_id[3])) == 4
+
+
+CLASSIFIER = {"model.architecture": "resnet", "model.config": {"hidden_sizes": [8, 8, 8, 8], "depths": [1, 1, 1, 1]}}
+
+
+@pytest.mark.parametrize(
+    ("changed", "error", "message"),
+    [
+        (CLASSIFIER, TableError, "split 'train' of data set 'shapes' has no images of one class"),
+        (CLASSIFIER | {"augment.mosaic": 0.5}, ConfigError, "others cannot be mixed in"),
+        ({"model.architecture": "mask2former", "model.config": {}}, TableError, "has no masks"),
+    ],
+    ids=["no classes", "classes mixed", "no masks"],
+)
+def test_a_task_is_refused_what_it_cannot_learn_from(small, quick_config, changed, error, message):
+    with pytest.raises(error, match=message):
+        read_inputs(small, configuration.replace(quick_config, changed), "shapes", delta.versions(small, *TABLES))
 
 
 def test_a_good_data_set_is_found_good_and_learns_one_batch(small, quick_config):
