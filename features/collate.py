@@ -12,7 +12,7 @@ from ray.data.collate_fn import ArrowBatchCollateFn
 from features.reference import GONE
 from features.transforms.augment import augmented, generator, mixed
 from features.transforms.example import Example, example, move
-from features.transforms.geometry import stretch
+from features.transforms.geometry import Resize, fitted
 from features.transforms.masks import rasterise
 from lakesight.decode import DecodeError, Pixels, decode
 from lakesight.errors import FormatError
@@ -43,12 +43,21 @@ class Batch:
 class Collate(ArrowBatchCollateFn):
     """Decode, augment, resize, mix."""
 
-    def __init__(self, size: int, *, augment: AugmentConfig | None = None, seed: int = 0, masks: bool = False) -> None:
-        """`size`: side of the square input, pixels. `augment`: by (seed, epoch, image); None: resize only.
+    def __init__(
+        self,
+        size: int,
+        *,
+        resize: Resize = "stretch",
+        augment: AugmentConfig | None = None,
+        seed: int = 0,
+        masks: bool = False,
+    ) -> None:
+        """`size`: side of the square input, pixels; `resize`: how images come to it.
 
-        `masks`: also masks; the rows must have segmentations.
+        `augment`: by (seed, epoch, image); None: resize only. `masks`: also masks; the rows must have segmentations.
         """
         self._size = (size, size)
+        self._resize = resize
         self._augment = augment
         self._seed = seed
         self._masks = masks
@@ -72,9 +81,11 @@ class Collate(ArrowBatchCollateFn):
     def _examples(self, rows: list[dict[str, Any]]) -> list[Example]:
         stored = (example(_decoded(row), row["annotations"], masks=self._masks) for row in rows)
         if self._augment is None:
-            return [move(one, stretch(one.pixels.shape[:2], self._size)) for one in stored]
+            return [move(one, fitted(one.pixels.shape[:2], self._size, self._resize)) for one in stored]
         rngs = [generator(self._seed, row["epoch"], row["image_id"]) for row in rows]
-        changed = [augmented(one, rng, self._size, self._augment) for one, rng in zip(stored, rngs, strict=True)]
+        changed = [
+            augmented(one, rng, self._size, self._augment, self._resize) for one, rng in zip(stored, rngs, strict=True)
+        ]
         return mixed(changed, rngs, self._augment)
 
     def _labels(self, one: Example) -> dict[str, torch.Tensor]:

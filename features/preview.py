@@ -56,10 +56,11 @@ def preview(
     settings = config.train
     with progress("Reading a batch"):
         augment = config.augment if split == "train" else None
-        collate = Collate(config.model.image_size, augment=augment, seed=settings.seed, masks=masks)
-        size = min(settings.images, rows.num_rows)
-        batches = PlannedBatches(rows, collate, steps=step + 1, batch_size=size, seed=settings.seed, masks=masks)
-        batches.load_state_dict({"version": rows.version, "seed": settings.seed, "rows": step * size})
+        size, how = config.model.image_size, config.model.resize
+        collate = Collate(size, resize=how, augment=augment, seed=settings.seed, masks=masks)
+        images = min(settings.images, rows.num_rows)
+        batches = PlannedBatches(rows, collate, steps=step + 1, batch_size=images, seed=settings.seed, masks=masks)
+        batches.load_state_dict({"version": rows.version, "seed": settings.seed, "rows": step * images})
         batch = next(iter(batches))
         sheet = contact_sheet(batch, _names(warehouse, dataset))
     try:

@@ -134,6 +134,8 @@ class ModelConfig:
     """transformers' `model_type`; the task follows: boxes, masks (`mask2former`), classes of images (`resnet`, ...)."""
     image_size: int = 96
     """Side of the square input, pixels; a multiple of 32 for the RT-DETR line."""
+    resize: Literal["stretch", "letterbox"] = "stretch"
+    """How an image becomes square: stretched, or with its aspect ratio kept and grey around it."""
     config: dict[str, Any] = dataclasses.field(default_factory=dict)
     """Arguments of the architecture's transformers configuration; nested `backbone_config` has a `model_type`."""
     pretrained: str | None = None

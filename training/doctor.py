@@ -96,7 +96,9 @@ def _batch(config: Config, material: Inputs, labels: Labels) -> "Batch":
     reads = [Read(read.unit, read.rows[:NUM_IMAGES], read.epoch) for read in in_order(rows)]
     masks = material.masks
     tables = [read_rows(material.train.units[read.unit], read, masks=masks) for read in reads[:NUM_IMAGES]]
-    return Collate(config.model.image_size, masks=masks)(pa.concat_tables(tables).slice(0, NUM_IMAGES))
+    return Collate(config.model.image_size, resize=config.model.resize, masks=masks)(
+        pa.concat_tables(tables).slice(0, NUM_IMAGES)
+    )
 
 
 def _ends(split: Split) -> Any:

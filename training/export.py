@@ -43,6 +43,7 @@ def serving_facts(model: ModelConfig, categories: Sequence[Category]) -> dict[st
     return {
         "task": facts.task,
         "image_size": model.image_size,
+        "resize": model.resize,
         "score_threshold": model.score_threshold,
         "max_detections": model.max_detections,
         "nms_iou": model.nms_iou,

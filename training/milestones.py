@@ -107,7 +107,7 @@ class Milestones(pl.Callback):
         first, most = next(batches), self._job.config.train.val_pictures
         if most:
             found = detect(network, first, model, self._job.categories)[:most]
-            picture = sheet(first, found, self._job.categories)
+            picture = sheet(first, found, self._job.categories, model.resize)
             path = f"validation/step-{trainer.global_step:06d}.png"
             tracking.log_picture(self._job.tracking_uri, self._job.mlflow_run_id, picture, path)
         return chain([first], batches)

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from features.collate import Batch
+from features.transforms.geometry import Resize, fitted
 from features.transforms.masks import parse, rasterise
 from training.classes import Category
 from training.pyfunc import Found
@@ -19,18 +20,24 @@ SHOWN_FROM = 0.3
 TRUTH, FOUND = (60, 200, 60), (230, 60, 60)
 
 
-def sheet(batch: Batch, found: Sequence[Found], categories: Sequence[Category]) -> NDArray[np.uint8]:
+def sheet(
+    batch: Batch, found: Sequence[Found], categories: Sequence[Category], how: Resize = "stretch"
+) -> NDArray[np.uint8]:
     """[SIDE, N * SIDE, 3] RGB of the first N images as the model sees them: ground truth green, detections red.
 
-    `found`: of each of the N images, as `training.validate.detect` gives it.
+    `found`: of each of the N images, as `training.validate.detect` gives it. `how`: they came to the model's input;
+    the sheet leaves out what is grey around them.
     """
     names = {category.label: category.name for category in categories}
-    return np.concatenate([_draw(batch, i, of, names) for i, of in enumerate(found)], axis=1)
+    return np.concatenate([_draw(batch, i, of, names, how) for i, of in enumerate(found)], axis=1)
 
 
-def _draw(batch: Batch, i: int, found: Found, names: dict[int, str]) -> NDArray[np.uint8]:
-    picture = cv2.resize(batch.pixels[i].numpy(), (SIDE, SIDE), interpolation=cv2.INTER_LINEAR)
+def _draw(batch: Batch, i: int, found: Found, names: dict[int, str], how: Resize) -> NDArray[np.uint8]:
+    pixels = batch.pixels[i].numpy()
     height, width = batch.sizes[i]
+    there = fitted((height, width), pixels.shape[:2], how).place
+    pixels = pixels[there.y : there.y + there.height, there.x : there.x + there.width]
+    picture = cv2.resize(pixels, (SIDE, SIDE), interpolation=cv2.INTER_LINEAR)
     scale = np.array([SIDE / width, SIDE / height] * 2)
     shown = np.flatnonzero(found.scores >= SHOWN_FROM)
     for mask in [found.masks[place] for place in shown.tolist()] if found.masks else ():

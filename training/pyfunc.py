@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 MEAN = (0.485, 0.456, 0.406)
 STD = (0.229, 0.224, 0.225)
 """ImageNet's, for pixels in [0, 1]: what pretrained backbones were trained with."""
+GREY = 114
+"""Around an image whose aspect ratio is kept."""
 Array = np.ndarray[Any, Any]
 COLUMNS = ("boxes", "masks", "scores", "labels", "category_ids", "category_names", "error")
 
@@ -62,12 +64,42 @@ def decode(content: bytes) -> Array:
         return np.asarray(image.convert("RGB"))
 
 
-def resize(pixels: Array, size: int) -> Array:
-    """[H, W, 3] -> [size, size, 3], as `features.resize.resize`."""
-    if pixels.shape[:2] == (size, size):
+class Place(NamedTuple):
+    """Where an image is in the square input, whole pixels."""
+
+    x: int
+    y: int
+    width: int
+    height: int
+
+
+def place(height: int, width: int, size: int, how: str) -> Place:
+    """The place of an image of `height` x `width` in an input of side `size`, as `features.transforms.geometry`."""
+    if how == "stretch":
+        return Place(0, 0, size, size)
+    scale = min(size / height, size / width)
+    across, down = max(round(width * scale), 1), max(round(height * scale), 1)
+    return Place((size - across) // 2, (size - down) // 2, across, down)
+
+
+def resize(pixels: Array, size: int, how: str = "stretch") -> Array:
+    """[H, W, 3] -> [size, size, 3], in its place and grey around it, as `features.transforms.geometry`."""
+    x, y, width, height = place(pixels.shape[0], pixels.shape[1], size, how)
+    if pixels.shape[:2] != (height, width):
+        shrinks = pixels.shape[0] > height or pixels.shape[1] > width
+        mode = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
+        pixels = cv2.resize(pixels, (width, height), interpolation=mode)
+    if (height, width) == (size, size):
         return pixels
-    shrinks = max(pixels.shape[:2]) > size
-    return cv2.resize(pixels, (size, size), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
+    canvas = np.full((size, size, 3), GREY, np.uint8)
+    canvas[y : y + height, x : x + width] = pixels
+    return canvas
+
+
+def of_image(boxes: Array, size: int, there: Place) -> Array:
+    """[N, 4] cxcywh in [0, 1] of the input -> of the image that is `there` in it."""
+    shift = np.array([there.x, there.y, 0, 0]) / size
+    return (boxes.astype(np.float64) - shift) / (np.array([there.width, there.height] * 2) / size)
 
 
 def normalise(pixels: "torch.Tensor") -> "torch.Tensor":
@@ -126,15 +158,23 @@ def instances(
 
     Best first. A score is the class' times the mean of the mask inside itself (Cheng et al. 2022, Mask2Former).
     """
-    inside = areas > 0
-    sure = (areas.sigmoid() * inside).sum((2, 3)) / inside.sum((2, 3)).clamp(min=1)  # [B, Q]
+    there = areas > 0
+    sure = (areas.sigmoid() * there).sum((2, 3)) / there.sum((2, 3)).clamp(min=1)  # [B, Q]
     flat = (logits.softmax(-1)[..., :num_labels] * sure[..., None]).flatten(1)  # [B, Q * C]
     scores, index = flat.topk(min(most, flat.shape[1]))
     return scores, index % num_labels, index // num_labels
 
 
+def inside(area: Array, size: int, there: Place) -> Array:
+    """[h, w] logits over the input -> those over the image that is `there` in it, at some resolution."""
+    if (there.width, there.height) == (size, size):
+        return area
+    whole = cv2.resize(area, (size, size), interpolation=cv2.INTER_LINEAR)
+    return whole[there.y : there.y + there.height, there.x : there.x + there.width]
+
+
 def to_rle(area: Array, height: int, width: int) -> tuple[str, list[float]] | None:
-    """[H, W] logits of a mask, stretched over an image -> COCO JSON and the extent (xywh); None: it has no pixel."""
+    """[h, w] logits of a mask, stretched over an image -> COCO JSON and the extent (xywh); None: it has no pixel."""
     from hotcoco import mask as coco
 
     pixels = cv2.resize(area, (width, height), interpolation=cv2.INTER_LINEAR) > 0
@@ -164,7 +204,8 @@ def _find_boxes(out: Any, sizes: "Sequence[Any]", facts: "Mapping[str, Any]") ->
     found = _numpy(*detections(out.logits, out.pred_boxes, softmax=facts["softmax"], **best))
     for size, scores, labels, boxes in zip(sizes, *found, strict=True):
         keep = counting(scores, labels, boxes, threshold=facts["score_threshold"], nms_iou=facts["nms_iou"])
-        yield Found(scores[keep], labels[keep], to_xywh(boxes[keep], *size))
+        there = place(size[0], size[1], facts["image_size"], facts["resize"])
+        yield Found(scores[keep], labels[keep], to_xywh(of_image(boxes[keep], facts["image_size"], there), *size))
 
 
 def _find_masks(out: Any, sizes: "Sequence[Any]", facts: "Mapping[str, Any]") -> "Iterator[Found]":
@@ -172,9 +213,11 @@ def _find_masks(out: Any, sizes: "Sequence[Any]", facts: "Mapping[str, Any]") ->
     found = instances(logits, areas, num_labels=len(facts["categories"]), most=facts["max_detections"])
     for size, scores, labels, queries, area in zip(sizes, *_numpy(*found, areas), strict=True):
         keep = np.flatnonzero(scores >= facts["score_threshold"])
-        drawn = {query: to_rle(area[query], *size) for query in set(queries[keep].tolist())}
-        masks = [(place, *mask) for place in keep if (mask := drawn[queries[place]])]
-        keep = np.array([place for place, _, _ in masks], dtype=np.int64)
+        there = place(size[0], size[1], facts["image_size"], facts["resize"])
+        wanted = set(queries[keep].tolist())
+        drawn = {query: to_rle(inside(area[query], facts["image_size"], there), *size) for query in wanted}
+        masks = [(at, *mask) for at in keep if (mask := drawn[queries[at]])]
+        keep = np.array([at for at, _, _ in masks], dtype=np.int64)
         boxes = np.array([box for _, _, box in masks], dtype=np.float64).reshape(-1, 4)
         yield Found(scores[keep], labels[keep], boxes, [text for _, text, _ in masks])
 
@@ -230,7 +273,7 @@ class VisionModel(PythonModel):
     def _find(self, images: list[Array], facts: dict[str, Any]) -> list[Found]:
         import torch
 
-        batch = torch.from_numpy(np.stack([resize(image, facts["image_size"]) for image in images]))
+        batch = torch.from_numpy(np.stack([resize(image, facts["image_size"], facts["resize"]) for image in images]))
         return find(self._network, batch, [image.shape[:2] for image in images], facts)
 
     def _row(self, found: Found) -> dict[str, list[Any]]:

@@ -7,7 +7,7 @@ import numpy as np
 
 from features.transforms.colour import jitter
 from features.transforms.example import Example, move
-from features.transforms.geometry import Geometry, stretch, zoom
+from features.transforms.geometry import Geometry, Resize, fitted, zoom
 from features.transforms.mix import copy_paste, mixup, mosaic
 from lakesight.sections import AugmentConfig
 
@@ -19,24 +19,28 @@ def generator(seed: int, epoch: int, image_id: int) -> Rng:
     return np.random.default_rng([seed, epoch, image_id % 2**63])
 
 
-def augmented(one: Example, rng: Rng, size: tuple[int, int], config: AugmentConfig) -> Example:
-    """An image at the size of the model's input, zoomed, stretched, mirrored and recoloured as `config` allows."""
-    geometry = draw_geometry(rng, one.pixels.shape[:2], size, config)
+def augmented(one: Example, rng: Rng, size: tuple[int, int], config: AugmentConfig, how: Resize = "stretch") -> Example:
+    """An image at the size of the model's input, zoomed, mirrored and recoloured as `config` allows."""
+    geometry = draw_geometry(rng, one.pixels.shape[:2], size, config, how)
     swaps = [(left, right) for left, right in config.keypoint_swaps]
     done = move(one, geometry, min_visible=config.min_visible, swaps=swaps)
     return replace(done, pixels=jitter(done.pixels, rng, config))
 
 
-def draw_geometry(rng: Rng, source: tuple[int, int], size: tuple[int, int], config: AugmentConfig) -> Geometry:
-    """A stretch onto the output, or a zoom into or out of it; mirrored at random."""
+def draw_geometry(
+    rng: Rng, source: tuple[int, int], size: tuple[int, int], config: AugmentConfig, how: Resize = "stretch"
+) -> Geometry:
+    """The picture on the output, or a zoom into or out of it; mirrored at random."""
     left_right, top_bottom = rng.random(2) < (config.horizontal_flip, config.vertical_flip)
     low, high = config.scale
     factor, aspect = np.exp(rng.uniform((np.log(low), -1), (np.log(high), 1)) * (1, np.log1p(config.aspect)))
     at = tuple(rng.random(2).tolist())
     if (low, high) == (1, 1) and not config.aspect:
-        found = stretch(source, size)
+        found = fitted(source, size, how)
     else:
-        found = zoom(source, size, (factor / np.sqrt(aspect), factor * np.sqrt(aspect)), at)
+        place = fitted(source, size, how).place
+        factors = factor / np.sqrt(aspect), factor * np.sqrt(aspect)
+        found = zoom(source, size, (factors[0] * place.height / size[0], factors[1] * place.width / size[1]), at)
     return replace(found, mirror=(bool(left_right), bool(top_bottom)))
 
 

@@ -6,6 +6,7 @@ are. Rectangles are whole pixels: what `warp` does to pixels and `matrix` says o
 
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -17,6 +18,7 @@ from lakesight.decode import Pixels
 GREY = 114
 """Of what no picture covers; YOLO's customary value."""
 Points = NDArray[np.float64]
+Resize = Literal["stretch", "letterbox"]
 
 
 @dataclass(frozen=True)
@@ -93,6 +95,11 @@ class Geometry:
 def stretch(source: tuple[int, int], size: tuple[int, int]) -> Geometry:
     """All of the picture onto all of the output; its aspect ratio is not kept."""
     return Geometry(source, size, Rect(0, 0, source[1], source[0]), Rect(0, 0, size[1], size[0]))
+
+
+def fitted(source: tuple[int, int], size: tuple[int, int], how: Resize) -> Geometry:
+    """All of the picture on the output, as `model.resize` says."""
+    return letterbox(source, size) if how == "letterbox" else stretch(source, size)
 
 
 def letterbox(source: tuple[int, int], size: tuple[int, int], within: Rect | None = None) -> Geometry:

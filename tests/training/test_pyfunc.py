@@ -13,8 +13,10 @@ import torch
 from PIL import Image
 
 from features.collate import Collate
+from features.transforms.geometry import fitted
 from lakesight import config as configuration
 from lakesight.boxes import iou
+from training import pyfunc
 from training.architectures import build_network
 from training.classes import Category
 from training.export import export
@@ -59,17 +61,17 @@ def test_suppression_is_that_of_the_definition():
         assert counting(scores, labels, boxes, threshold=0.0, nms_iou=0.5).tolist() == kept
 
 
-@pytest.mark.parametrize("nms_iou", [1.0, 0.02])
-def test_what_is_served_is_what_was_validated(tmp_path, nms_iou):
+@pytest.mark.parametrize(("nms_iou", "how"), [(1.0, "stretch"), (0.02, "stretch"), (1.0, "letterbox")])
+def test_what_is_served_is_what_was_validated(tmp_path, nms_iou, how):
     settings = configuration.load(DEMO, ["model.score_threshold=0.0"])
-    model = replace(settings.model, nms_iou=nms_iou)
+    model = replace(settings.model, nms_iou=nms_iou, resize=how)
     torch.manual_seed(0)
     network = build_network(model, settings.train, CLASSES).eval()
     export(network, tmp_path, model, CLASSES)
     content = io.BytesIO()
     Image.fromarray(np.random.default_rng(0).integers(0, 255, (80, 120, 3), np.uint8)).save(content, "PNG")
     image = {"image_id": 7, "content": content.getvalue(), "height": 80, "width": 120, "annotations": [], "epoch": 0}
-    (validated,) = detect(network, Collate(model.image_size)(pa.Table.from_pylist([image])), model, CLASSES)
+    (validated,) = detect(network, Collate(model.image_size, resize=how)(pa.Table.from_pylist([image])), model, CLASSES)
     served = VisionModel()
     served.load_context(SimpleNamespace(artifacts={"model": str(tmp_path)}))
     found = served.predict(None, pd.DataFrame({"image": [image["content"]]})).iloc[0]
@@ -77,6 +79,29 @@ def test_what_is_served_is_what_was_validated(tmp_path, nms_iou):
     np.testing.assert_allclose(found["scores"], validated.scores, rtol=1e-5)
     assert found["labels"] == validated.labels.tolist()
     assert (len(validated.scores) == 60) == (nms_iou == 1)  # 20 queries, 3 classes
+
+
+@pytest.mark.parametrize("how", ["stretch", "letterbox"])
+@pytest.mark.parametrize("source", [(80, 120), (120, 80), (33, 200), (7, 5), (96, 96)])
+def test_the_way_into_the_input_and_back_is_that_of_training(source, how):
+    rng = np.random.default_rng(0)
+    pixels, side = rng.integers(256, size=(*source, 3), dtype=np.uint8), 96
+    geometry = fitted(source, (side, side), how)
+    np.testing.assert_array_equal(pyfunc.resize(pixels, side, how), geometry.warp(pixels))
+    boxes = np.concatenate([rng.uniform(0.3, 0.7, (20, 2)), rng.uniform(0.05, 0.6, (20, 2))], axis=1)
+    there = pyfunc.place(*source, side, how)
+    back = pyfunc.of_image(geometry.boxes(boxes), side, there)
+    np.testing.assert_allclose(back, boxes, rtol=0, atol=0 if how == "stretch" else 1e-12)
+
+
+def test_a_mask_comes_back_from_where_the_image_lies_in_the_input():
+    source, side = (60, 120), 96
+    drawn = np.zeros(source, np.uint8)
+    drawn[10:50, 30:90] = 1
+    logits = fitted(source, (side, side), "letterbox").warp(drawn * 200, fill=0).astype(np.float32) - 100
+    there = pyfunc.place(*source, side, "letterbox")
+    _, extent = pyfunc.to_rle(pyfunc.inside(logits, side, there), *source)
+    np.testing.assert_allclose(extent, [30, 10, 60, 40], atol=1.5)
 
 
 def test_pixels_keep_their_channels_last_in_memory():

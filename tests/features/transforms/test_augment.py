@@ -8,6 +8,7 @@ import pytest
 from features.resize import resize
 from features.transforms.augment import augmented, generator, mixed
 from features.transforms.example import example
+from features.transforms.geometry import GREY
 from features.transforms.masks import rasterise
 from features.transforms.mix import copy_paste, mixup, mosaic
 from lakesight.boxes import xywh_to_cxcywh
@@ -186,3 +187,19 @@ def test_an_image_without_objects_goes_through_everything():
     (one,) = mixed([augmented(empty, rng, SIZE, config)], [rng], config)
     assert one.pixels.shape == (*SIZE, 3)
     assert one.boxes.shape == (0, 4)
+
+
+@pytest.mark.parametrize("scale", [(1.0, 1.0), (0.7, 0.7), (1.6, 1.6)])
+def test_a_letterbox_keeps_the_aspect_ratio_at_every_scale(scale):
+    one, config = picture(), AugmentConfig(**OFF, scale=scale, min_visible=0.1)
+    done = augmented(one, generator(0, 0, 1), (60, 120), config, "letterbox")
+    assert len(done.boxes) > 0
+    whole = one.boxes[one.labels == done.labels[0]][0]
+    pixels = whole[2:] * (128, 96) * (60 / 96) * scale[0]  # the picture is 60 high and 80 wide of 120
+    found = done.boxes[0, 2:] * (120, 60)
+    assert (found < pixels + 2).all()
+    if scale[0] <= 1:  # nothing is cut off
+        assert (found > pixels - 2).all()
+    if scale == (1.0, 1.0):
+        assert (done.pixels[:, :20] == GREY).all()
+        assert (done.pixels[:, 100:] == GREY).all()
