@@ -27,8 +27,8 @@ $(STAMP): requirements.lock pyproject.toml setup.py
 demo: setup ## The whole path on generated data (3 to 4 minutes; again: 1)
 	@$(BIN)/lakesight demo --root $(ROOT)
 
-test: setup ## All tests; real-image tests run where LAKESIGHT_TEST_DATA names the data
-	$(BIN)/python -m pytest
+test: setup ## All tests, two files at a time; real-image tests run where LAKESIGHT_TEST_DATA names the data
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 check: setup ## Format, lint, types, import rules
 	$(BIN)/ruff format --check .

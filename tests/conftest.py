@@ -22,9 +22,15 @@ from training.fit import TrainReport
 from training.register import ModelVersion
 
 
+def pytest_collection_modifyitems(items):
+    """The end to end test first: it is the longest, and the others run beside it."""
+    items.sort(key=lambda item: item.path.name != "test_demo.py")
+
+
 def pytest_sessionfinish(session, exitstatus):
     """With the real images at hand nothing may be left out: a skip fails the run."""
-    skipped = session.config.pluginmanager.get_plugin("terminalreporter").stats.get("skipped", [])
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    skipped = reporter.stats.get("skipped", []) if reporter else []  # a worker process has none
     if os.environ.get("LAKESIGHT_TEST_DATA") and skipped and exitstatus == 0:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
