@@ -19,6 +19,8 @@ CATEGORIES = ("circle", "square", "triangle")
 MAX_SHAPES = 4
 SIDE = (0.14, 0.42)
 """Smallest and largest shape, as a share of the image's side."""
+LARGE = (0.4, 0.9)
+"""The same where the image is of one shape."""
 
 Xyxy = tuple[float, float, float, float]
 
@@ -32,15 +34,17 @@ class Shape:
     polygon: tuple[float, ...]
 
 
-def draw(rng: np.random.Generator, size: int, most: int = MAX_SHAPES) -> tuple[Image.Image, list[Shape]]:
-    """One square RGB image of `size` pixels a side, and the shapes on it: at most `most`."""
+def draw(
+    rng: np.random.Generator, size: int, most: int = MAX_SHAPES, side: tuple[float, float] = SIDE
+) -> tuple[Image.Image, list[Shape]]:
+    """One square RGB image of `size` pixels a side, and the shapes on it: at most `most`, `side` as `SIDE`."""
     image = _background(rng, size)
     pen = ImageDraw.Draw(image)
     for _ in range(rng.integers(0, 4)):
         pen.line(rng.integers(0, size, 4).tolist(), fill=_colour(rng), width=1)
     shapes: list[Shape] = []
     for _ in range(rng.integers(1, most + 1)):
-        place = _free_place(rng, size, [shape.box for shape in shapes])
+        place = _free_place(rng, size, side, [shape.box for shape in shapes])
         if place is not None:
             shapes.append(_draw_shape(pen, rng, place))
     return image, shapes
@@ -67,9 +71,9 @@ def _colour(rng: np.random.Generator) -> tuple[int, int, int]:
     return red, green, blue
 
 
-def _free_place(rng: np.random.Generator, size: int, taken: list[Xyxy]) -> Xyxy | None:
+def _free_place(rng: np.random.Generator, size: int, sides: tuple[float, float], taken: list[Xyxy]) -> Xyxy | None:
     for _ in range(20):
-        side = rng.uniform(*SIDE) * size
+        side = rng.uniform(*sides) * size
         x, y = rng.uniform(side / 2, size - side / 2, 2)
         box = (x - side / 2, y - side / 2, x + side / 2, y + side / 2)
         if not any(_overlap(box, other) for other in taken):
@@ -150,7 +154,7 @@ def write_folders(folder: Path, *, split: str, num_images: int, seed: int, size:
     Image `i` depends on `seed` and `i` only.
     """
     for i in range(num_images):
-        image, (shape,) = draw(np.random.default_rng([seed, i]), size, most=1)
+        image, (shape,) = draw(np.random.default_rng([seed, i]), size, most=1, side=LARGE)
         of_class = folder / split / CATEGORIES[shape.label]
         of_class.mkdir(parents=True, exist_ok=True)
         image.save(of_class / f"{i:06d}.jpg", quality=92)
