@@ -26,7 +26,8 @@ def connect(config: RayConfig) -> None:
 
     if ray.is_initialized():
         return
-    options = {"address": config.address} if config.address else {"num_cpus": config.num_cpus}
+    # Without an address Ray would join a cluster that somebody has started on this machine.
+    options = {"address": config.address} if config.address else {"address": "local", "num_cpus": config.num_cpus}
     try:
         with stderr_to(Path(os.devnull)):  # it says there that it obeys RAY_BACKEND_LOG_LEVEL
             ray.init(**options, logging_level=logging.ERROR, log_to_driver=False, configure_logging=True)
