@@ -87,6 +87,25 @@ def compare_memory(
     return _result(name, what, mine, theirs, peer_name, goal, note, "MB")
 
 
+def in_time(name: str, what: str, *, run: Callable[[], object], seconds: float, repeats: int = 5) -> Result:
+    """Run once uncounted, then `repeats` times; the median of the clock's seconds against a bound."""
+    taken = []
+    with step(f"{name}: {what}", repeats + 1) as advance:
+        for turn in range(repeats + 1):
+            before = time.perf_counter()
+            run()
+            taken.append(time.perf_counter() - before)
+            advance(turn + 1)
+    return _result(name, what, statistics.median(taken[1:]), seconds, "the bound", 1.0, "by the clock", "s")
+
+
+def counted(
+    name: str, what: str, *, ours: float, peer: float, peer_name: str, goal: float, unit: str, note: str = ""
+) -> Result:
+    """Two figures that are no costs of a run but, like them, better the lower they are."""
+    return _result(name, what, ours, peer, peer_name, goal, note, unit)
+
+
 def within(name: str, what: str, *, command: Sequence[str], idle: Sequence[str], megabytes: float) -> Result:
     """Run a command once and compare its peak of memory, above what `idle` takes, with a bound."""
     with step(f"{name}: {what}"):

@@ -4,13 +4,16 @@ import importlib.metadata
 import importlib.util
 import logging
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+
 from benchmarks.frame import Result, side_by_side
 from benchmarks.loader import BATCH, generate
+from features.reading import encoded
 from features.snapshot import Split
 from features.torch_dataset import PlannedBatches
 
@@ -38,10 +41,16 @@ def run(num_images: int = 1024, repeats: int = 5) -> Iterator[Result]:
                 f"{num_images} images {EPOCHS} times, shuffled, not decoded",
                 ours=partial(_often, partial(ours, split)),
                 peer=partial(_often, read),
-                peer_name=f"{name} {importlib.metadata.version(name)}",
+                peer_name=version_of(name),
                 goal=GOAL,
                 repeats=repeats,
             )
+
+
+def version_of(module: str) -> str:
+    """The distribution that a module comes from, and its version."""
+    name = importlib.metadata.packages_distributions()[module][0]
+    return f"{name} {importlib.metadata.version(name)}"
 
 
 def _often(read: Callable[[], int]) -> None:
@@ -51,14 +60,13 @@ def _often(read: Callable[[], int]) -> None:
 
 def ours(split: Split) -> int:
     """One epoch; returns the number of bytes."""
-    batches = PlannedBatches(
-        split,
-        lambda rows: rows["content"].to_pylist(),
-        steps=split.num_rows // BATCH,
-        batch_size=BATCH,
-        seed=0,
-    )
+    steps = split.num_rows // BATCH
+    batches = PlannedBatches(split, _encoded, steps=steps, batch_size=BATCH, seed=0, columns=["content"])
     return sum(len(content) for batch in batches for content in batch)
+
+
+def _encoded(rows: pa.Table) -> list[memoryview]:
+    return [content for content in encoded(rows["content"]) if content is not None]
 
 
 def _contents(split: Split) -> Iterator[bytes]:
@@ -109,5 +117,23 @@ def _datasets(split: Split, folder: Path) -> Callable[[], int]:
     return read
 
 
-PEERS = {"litdata": _litdata, "webdataset": _webdataset, "datasets": _datasets}
-"""MosaicML's streaming is not among them: it imports torchvision and the clients of four clouds."""
+def _streaming(split: Split, folder: Path) -> Callable[[], int]:
+    samples = mds(_contents(split), folder, shard_bytes=64 * 2**20)
+    return lambda: sum(len(sample["content"]) for sample in samples)
+
+
+def mds(contents: Iterable[bytes], folder: Path, *, shard_bytes: int) -> Iterable[dict[str, bytes]]:
+    """MosaicML's format in `folder`; each iteration is an epoch, in the order it shuffles by unless told otherwise."""
+    from streaming import MDSWriter, StreamingDataset
+    from streaming.base.util import clean_stale_shared_memory
+
+    with MDSWriter(out=str(folder), columns={"content": "bytes"}, size_limit=shard_bytes) as shards:
+        for content in contents:
+            shards.write({"content": content})
+    clean_stale_shared_memory()  # of a run that was killed
+    samples: Iterable[dict[str, bytes]] = StreamingDataset(local=str(folder), shuffle=True, batch_size=BATCH)
+    return samples
+
+
+PEERS = {"litdata": _litdata, "streaming": _streaming, "webdataset": _webdataset, "datasets": _datasets}
+"""By the module's name; the first two are not in the `bench` extra: `docs/features.md` says how to get them."""

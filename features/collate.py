@@ -1,6 +1,5 @@
 """Ray Data and torch glue: an Arrow batch of encoded images -> a batch of tensors. The hot loop of training."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -9,6 +8,7 @@ import pyarrow as pa
 import torch
 from ray.data.collate_fn import ArrowBatchCollateFn
 
+from features.reading import encoded
 from features.reference import GONE
 from features.transforms.augment import augmented, generator, mixed
 from features.transforms.example import Example, example, move
@@ -68,8 +68,8 @@ class Collate(ArrowBatchCollateFn):
         Raises:
             FormatError: an image that does not decode, by its id.
         """
-        rows = batch.to_pylist()
-        examples = self._examples(rows)
+        rows = batch.drop_columns(["content"]).to_pylist()
+        examples = self._examples(rows, encoded(batch["content"]))
         return Batch(
             pixels=torch.from_numpy(np.stack([one.pixels for one in examples])),
             labels=[self._labels(one) for one in examples],
@@ -78,8 +78,11 @@ class Collate(ArrowBatchCollateFn):
             annotations=[row["annotations"] for row in rows],
         )
 
-    def _examples(self, rows: list[dict[str, Any]]) -> list[Example]:
-        stored = (example(_decoded(row), row["annotations"], masks=self._masks) for row in rows)
+    def _examples(self, rows: list[dict[str, Any]], contents: list[memoryview | None]) -> list[Example]:
+        stored = (
+            example(_decoded(content, row["image_id"]), row["annotations"], masks=self._masks)
+            for row, content in zip(rows, contents, strict=True)
+        )
         if self._augment is None:
             return [move(one, fitted(one.pixels.shape[:2], self._size, self._resize)) for one in stored]
         rngs = [generator(self._seed, row["epoch"], row["image_id"]) for row in rows]
@@ -98,19 +101,19 @@ class Collate(ArrowBatchCollateFn):
         return labels
 
 
-def _decoded(row: Mapping[str, Any]) -> Pixels:
-    """The pixels of a row; an image that cannot be had is told by its id."""
-    if row["content"] is None:
+def _decoded(content: memoryview | None, image_id: int) -> Pixels:
+    """The pixels of an image; one that cannot be had is told by its id."""
+    if content is None:
         raise FormatError(
             GONE,
-            where=f"samples, image_id={row['image_id']}",
+            where=f"samples, image_id={image_id}",
             fix="put the file back; or ingest and build again, with ingest.content=table to hold bytes",
         )
     try:
-        return decode(row["content"])
+        return decode(content)
     except DecodeError as error:
         raise FormatError(
             f"an image in `samples` cannot be decoded: {error}",
-            where=f"samples, image_id={row['image_id']}",
+            where=f"samples, image_id={image_id}",
             fix="run `lakesight check` and `lakesight build` again: ingest refuses such images",
         ) from error

@@ -3,7 +3,7 @@
 Image bytes travel; they are decoded last, where they are needed (`features/collate.py`, `training/pyfunc.py`).
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from typing import Any
 
@@ -16,20 +16,24 @@ from features.plan import Read
 from features.reading import SAMPLE_COLUMNS, read_rows
 from lakesight.snapshot import Unit
 
+TASK_BYTES = 32 * 2**20
+"""Reads go together into tasks of so much: a task costs Ray as many CPU milliseconds as decoding 20 images."""
+Planned = tuple[Unit, Read]
+
 
 class PlannedReads(Datasource):
-    """One read task a planned read, in order."""
+    """Planned reads as read tasks, in order."""
 
     def __init__(self, units: Sequence[Unit], reads: Sequence[Read], columns: Sequence[str], masks: bool) -> None:
         """`reads` number the `units` of one snapshot."""
         super().__init__()  # type: ignore[no-untyped-call]  # ray's
         self._columns = columns
         self._masks = masks
-        self._plan = [(units[read.unit], read) for read in reads]
+        self.tasks = list(_tasks((units[read.unit], read) for read in reads))
 
     def estimate_inmemory_data_size(self) -> int:
         """Bytes, before decoding."""
-        return sum(_num_bytes(unit, read) for unit, read in self._plan)
+        return sum(map(_num_bytes, self.tasks))
 
     def get_read_tasks(
         self, parallelism: int, per_task_row_limit: int | None = None, data_context: Any = None
@@ -37,11 +41,9 @@ class PlannedReads(Datasource):
         """The tasks; `parallelism` is not asked for more or fewer, since order and sizes are planned."""
         return [
             ReadTask(
-                partial(_read, unit, read, self._columns, self._masks),
-                _metadata(unit, read),
-                per_task_row_limit=per_task_row_limit,
+                partial(_read, task, self._columns, self._masks), _metadata(task), per_task_row_limit=per_task_row_limit
             )
-            for unit, read in self._plan
+            for task in self.tasks
         ]
 
 
@@ -49,21 +51,35 @@ def dataset(
     units: Sequence[Unit], reads: Sequence[Read], columns: Sequence[str] = SAMPLE_COLUMNS, *, masks: bool = False
 ) -> ray.data.Dataset:
     """`columns` and `epoch` of the planned rows, in the planned order; segmentations only with `masks`."""
-    planned: ray.data.Dataset = ray.data.read_datasource(
-        PlannedReads(units, reads, columns, masks), override_num_blocks=max(len(reads), 1)
-    )
+    source = PlannedReads(units, reads, columns, masks)
+    planned: ray.data.Dataset = ray.data.read_datasource(source, override_num_blocks=max(len(source.tasks), 1))
     return planned
 
 
-def _read(unit: Unit, read: Read, columns: Sequence[str], masks: bool) -> Iterator[pa.Table]:
-    yield read_rows(unit, read, columns, masks=masks)
+def _tasks(plan: Iterable[Planned]) -> Iterator[list[Planned]]:
+    task: list[Planned] = []
+    for planned in plan:
+        if task and _num_bytes([*task, planned]) > TASK_BYTES:
+            yield task
+            task = []
+        task.append(planned)
+    if task:
+        yield task
 
 
-def _num_bytes(unit: Unit, read: Read) -> int:
-    return unit.num_bytes * len(read.rows) // max(unit.num_rows, 1)
+def _read(task: Sequence[Planned], columns: Sequence[str], masks: bool) -> Iterator[pa.Table]:
+    for unit, read in task:
+        yield read_rows(unit, read, columns, masks=masks)
 
 
-def _metadata(unit: Unit, read: Read) -> BlockMetadata:
+def _num_bytes(task: Iterable[Planned]) -> int:
+    return sum(unit.num_bytes * len(read.rows) // max(unit.num_rows, 1) for unit, read in task)
+
+
+def _metadata(task: Sequence[Planned]) -> BlockMetadata:
     return BlockMetadata(
-        num_rows=len(read.rows), size_bytes=_num_bytes(unit, read), input_files=(unit.path,), exec_stats=None
+        num_rows=sum(len(read.rows) for _, read in task),
+        size_bytes=_num_bytes(task),
+        input_files=tuple({unit.path: None for unit, _ in task}),
+        exec_stats=None,
     )

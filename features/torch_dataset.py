@@ -6,14 +6,14 @@ Batches, not samples, are dealt - to ranks, then to a loader's processes - and a
 turn; so a rank sees the same batches in the same order whatever `num_workers` is.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import TypeVar
 
 import pyarrow as pa
 from torch.utils.data import IterableDataset, get_worker_info
 
 from features.plan import remaining, share, shuffled
-from features.reading import read_rows
+from features.reading import SAMPLE_COLUMNS, read_rows
 from features.snapshot import Split
 from lakesight.errors import UserError
 
@@ -40,11 +40,12 @@ class PlannedBatches(IterableDataset[T]):
         seed: int,
         rank: int = 0,
         world: int = 1,
+        columns: Sequence[str] = SAMPLE_COLUMNS,
         masks: bool = False,
     ) -> None:
-        """`batch_size`: images a rank and step. `masks`: read segmentations too."""
+        """`batch_size`: images a rank and step. `columns`: what `collate` gets, beside `epoch`. `masks`: with masks."""
         super().__init__()
-        self._split, self._collate, self._masks = split, collate, masks
+        self._split, self._collate, self._columns, self._masks = split, collate, columns, masks
         self._batch_size, self._rank, self._world = batch_size, rank, world
         self._identity = {"version": split.version, "seed": seed}
         num_rows = steps * batch_size * world
@@ -86,7 +87,7 @@ class PlannedBatches(IterableDataset[T]):
             world=self._world * processes,
             batch_size=self._batch_size,
         )
-        tables = (read_rows(self._split.units[r.unit], r, masks=self._masks) for r in reads)
+        tables = (read_rows(self._split.units[r.unit], r, self._columns, masks=self._masks) for r in reads)
         for rows in _batched(tables, self._batch_size):
             self._done += dealt
             yield self._collate(rows)

@@ -18,7 +18,7 @@ class DecodeError(ValueError):
     """The bytes are no image that can be decoded."""
 
 
-def decode(content: bytes) -> Pixels:
+def decode(content: bytes | memoryview) -> Pixels:
     """An encoded image -> [H, W, 3] RGB; the first frame, alpha dropped, 16 bits a channel cut to the upper 8.
 
     Raises:
@@ -34,7 +34,7 @@ def decode(content: bytes) -> Pixels:
         raise DecodeError(f"{type(error).__name__}: {error}") from error
 
 
-def decode_jpeg(content: bytes) -> Pixels | None:
+def decode_jpeg(content: bytes | memoryview) -> Pixels | None:
     """[H, W, 3] of a colour JPEG: Pillow's pixels, in three quarters of its time; None: Pillow has the last word.
 
     Pillow takes some files that libjpeg only warns about.

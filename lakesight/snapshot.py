@@ -6,6 +6,7 @@ in no file at all; so the rows of a unit are what Spark would read, whatever wro
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
@@ -21,6 +22,8 @@ from lakesight.errors import TableError
 READABLE_FEATURES = {"timestampNtz", "deletionVectors", "columnMapping", "v2Checkpoint"}
 """Reader features beyond protocol 1 that `units_of` gives the right rows of."""
 PHYSICAL_NAME = b"delta.columnMapping.physicalName"
+FOOTERS = 256
+"""Files whose footer is kept: a shuffled epoch comes back to a file once a row group, and parsing is slow."""
 
 
 @dataclass(frozen=True)
@@ -109,8 +112,10 @@ def opened(path: str) -> pq.ParquetFile:
         TableError: it is gone.
     """
     try:
+        status = Path(path).stat()
+        footer = _footer(path, status.st_size, status.st_mtime_ns)
         # Spark's old timestamps would overflow as nanoseconds.
-        return pq.ParquetFile(path, coerce_int96_timestamp_unit="us")
+        return pq.ParquetFile(_source(path), metadata=footer, coerce_int96_timestamp_unit="us")
     except FileNotFoundError as error:
         raise TableError(
             "a file of the table is gone",
@@ -119,6 +124,22 @@ def opened(path: str) -> pq.ParquetFile:
             fix="VACUUM has removed old versions: read a later one, and keep `delta.deletedFileRetentionDuration` "
             "longer than a run takes",
         ) from error
+
+
+@lru_cache(FOOTERS)
+def _footer(path: str, size: int, modified: int) -> pq.FileMetaData:
+    """`size` and `modified` are what a file that replaces another one differs in."""
+    return pq.read_metadata(path)
+
+
+def _source(path: str) -> str | pa.MemoryMappedFile:
+    """The file mapped into memory, which spares a copy; file systems that do not map (some FUSE mounts) are read."""
+    try:
+        return pa.memory_map(path)
+    except FileNotFoundError:
+        raise
+    except OSError:
+        return path
 
 
 def plan_table(table: DeltaTable, name: str) -> Snapshot:

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from features.collate import Collate
-from features.datasource import dataset
+from features.datasource import TASK_BYTES, dataset
 from features.plan import in_order, share, shuffled
 from features.snapshot import read_splits
 from lakesight import delta
@@ -47,7 +47,9 @@ def test_a_version_can_be_read_again_after_the_table_has_changed(shapes_warehous
     assert latest.num_rows == 48
 
 
-def test_batches_are_the_plan_and_the_same_twice(splits, ray_cluster):
+@pytest.mark.parametrize("task_bytes", [1, TASK_BYTES], ids=["a task a read", "all in one task"])
+def test_batches_are_the_plan_and_the_same_twice(splits, ray_cluster, monkeypatch, task_bytes):
+    monkeypatch.setattr("features.datasource.TASK_BYTES", task_bytes)
     train, *_ = splits
     reads = share(shuffled(train.rows, version=1, seed=0, num_rows=60), rank=1, world=2, batch_size=5)
     first, second = (batches(train, reads, flip=True) for _ in range(2))

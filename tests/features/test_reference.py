@@ -2,9 +2,9 @@
 
 import pytest
 
-from features import datasource
 from features.build import build
 from features.plan import in_order
+from features.reading import SAMPLE_COLUMNS, read_rows
 from features.reference import GONE
 from features.snapshot import read_splits
 from ingestion.load import ingest_coco
@@ -28,14 +28,7 @@ def folder(warehouse, spark, tmp_path):
 
 def read(warehouse):
     (split,) = read_splits(warehouse, "d", ["train"])
-    reads = in_order(split.rows)
-    units = split.units
-    return [
-        row
-        for read in reads
-        for table in datasource._read(units[read.unit], read, datasource.SAMPLE_COLUMNS, False)
-        for row in table.to_pylist()
-    ]
+    return [row for read in in_order(split.rows) for row in read_rows(split.units[read.unit], read).to_pylist()]
 
 
 def test_bytes_are_read_from_the_files(warehouse, folder):
@@ -46,7 +39,7 @@ def test_bytes_are_read_from_the_files(warehouse, folder):
     names = {row["image_id"]: row["file_name"] for row in delta.read(warehouse, "samples").to_pylist()}
     for row in read(warehouse):
         assert row["content"] == (folder / names[row["image_id"]]).read_bytes()
-        assert set(row) == {*datasource.SAMPLE_COLUMNS, "epoch"}
+        assert set(row) == {*SAMPLE_COLUMNS, "epoch"}
 
 
 def test_again_changes_nothing(warehouse, folder):
