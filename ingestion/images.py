@@ -54,6 +54,8 @@ def _decode(content: bytes, max_pixels: int) -> Facts | Refusal:
         if width * height > max_pixels:
             return Refusal("bomb", f"{width} x {height} pixels are more than ingest.max_pixels={max_pixels}")
         format_, mode = image.format or "", image.mode
+        if format_ == "EPS":  # a program: Pillow would have Ghostscript run it, where there is one
+            return Refusal("unsupported", "it is PostScript, which is not run: convert it to JPEG or PNG")
         jpeg = decode_jpeg(content) if format_ == "JPEG" else None
         rgb = to_rgb(image) if jpeg is None else jpeg
         # After the pixels: asking for EXIF may decode, and would swallow what the decoder has to say.
@@ -83,6 +85,6 @@ def _orientation(image: Image.Image) -> int:
 
 def _num_frames(image: Image.Image) -> int:
     try:
-        return int(getattr(image, "n_frames", 1))
+        return max(int(getattr(image, "n_frames", 1)), 1)  # a PSD without layers has no frames, but pixels
     except Exception:  # a broken later frame of any kind is no reason to refuse the first, which has been decoded
         return 1

@@ -5,6 +5,9 @@ from typing import Literal
 
 from PIL import Image, UnidentifiedImageError
 
+from ingestion.cut_short import cut_short
+from ingestion.stated_size import stated_size
+
 Code = Literal[
     "empty", "not_an_image", "truncated", "corrupt", "unsupported", "bomb", "zero_size", "file_too_large"
 ]  # fmt: skip
@@ -20,26 +23,17 @@ SIGNATURES = {
     b"MM\0*": "TIFF",
     b"RIFF": "WEBP",
     b"\0\0\0\x0cjP": "JPEG 2000",
+    b"8BPS": "PSD",
+    b"\xff\x0a": "JPEG XL",
+    b"\0\0\0\x0cJXL ": "JPEG XL",
 }
 """How files of common formats begin."""
-
-
-@dataclass(frozen=True)
-class _Place:
-    """Where a header states width and height: one after the other."""
-
-    start: int
-    length: int
-    order: Literal["big", "little"]
-
-    def read(self, content: bytes) -> tuple[int, int]:
-        ends = (self.start, self.start + self.length)
-        width, height = (int.from_bytes(content[end : end + self.length], self.order) for end in ends)
-        return width, height
-
-
-SIZES = {"PNG": _Place(16, 4, "big"), "GIF": _Place(6, 2, "little"), "BMP": _Place(18, 4, "little")}
-_CUT_SHORT = ("truncated", "expected to read", "end of file")
+BRANDS = {b"heic": "HEIC", b"heix": "HEIC", b"hevc": "HEIC", b"mif1": "HEIF", b"msf1": "HEIF", b"avif": "AVIF"}
+"""Image formats among ISO media files, by the brand behind `ftyp`."""
+NOT_READ = ("HEIC", "HEIF", "JPEG XL")
+"""Formats that Pillow has no decoder for."""
+_CUT_SHORT = ("truncated", "expected to read", "end of file", "not enough image data")
+_TOO_LARGE = ("decompressed data too large",)
 _NOT_SUPPORTED = ("unsupported", "not supported", "unknown", "not configured", "no decoder", "decoder jpeg")
 
 
@@ -62,21 +56,35 @@ def of_error(error: Exception, content: bytes) -> Refusal:
         return _unidentified(content)
     text = str(error).lower()
     story = f"{type(error).__name__}: {error}"
-    if isinstance(error, Image.DecompressionBombError):
+    if isinstance(error, Image.DecompressionBombError) or any(words in text for words in _TOO_LARGE):
         return Refusal("bomb", story)
     if isinstance(error, EOFError) or any(words in text for words in _CUT_SHORT):
         return Refusal("truncated", story)
     if isinstance(error, NotImplementedError) or any(words in text for words in _NOT_SUPPORTED):
         return Refusal("unsupported", story)
-    return Refusal("corrupt", story)
+    missing = cut_short(content)
+    return Refusal("truncated", missing) if missing else Refusal("corrupt", story)
 
 
 def _unidentified(content: bytes) -> Refusal:
-    for start, name in SIGNATURES.items():
-        if content.startswith(start):
-            # Pillow does not identify an image without pixels, so that its size must be looked for here.
-            place = SIZES.get(name)
-            if place and len(content) >= place.start + 2 * place.length and 0 in place.read(content):
-                return Refusal("zero_size", "its header states {} x {} pixels".format(*place.read(content)))
-            return Refusal("corrupt", f"it begins as {name}, but its header cannot be read")
-    return Refusal("not_an_image", f"it begins with {content[:8]!r}, which is no image format that is known")
+    name = _format(content)
+    if name is None:
+        return Refusal("not_an_image", f"it begins with {content[:8]!r}, which is no image format that is known")
+    # Pillow does not identify an image without pixels, so that its size must be looked for here.
+    size = stated_size(name, content)
+    if size and 0 in size:
+        return Refusal("zero_size", "its header states {} x {} pixels".format(*size))
+    if missing := cut_short(content):
+        return Refusal("truncated", missing)
+    if name in NOT_READ:
+        return Refusal("unsupported", f"it begins as {name}, which is not read: convert it to JPEG or PNG")
+    return Refusal("corrupt", f"it begins as {name}, but its header cannot be read")
+
+
+def _format(content: bytes) -> str | None:
+    """The format that the first bytes are of."""
+    if content[4:8] == b"ftyp":
+        return BRANDS.get(content[8:12])
+    if content[:4] == b"RIFF" and not b"WEBP".startswith(content[8:12]):  # sound, or film
+        return None
+    return next((name for start, name in SIGNATURES.items() if content.startswith(start)), None)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import IO
 
 from lakesight.errors import UserError
+from lakesight.progress import step
 from lakesight.warehouse import Warehouse
 
 
@@ -23,14 +24,17 @@ def alone(warehouse: Warehouse, what: str, *, wait: bool = True) -> Iterator[Non
     base.mkdir(parents=True, exist_ok=True)
     with (base / f".alone-{hashlib.sha256(what.encode()).hexdigest()[:16]}.lock").open("w") as handle:
         try:
-            fcntl.flock(handle, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            raise UserError(
-                f"another process does this already: {what}",
-                where=str(warehouse.root),
-                expected="one at a time",
-                fix="let it go on, or stop it first",
-            ) from error
+            if not wait:
+                raise UserError(
+                    f"another process does this already: {what}",
+                    where=str(warehouse.root),
+                    expected="one at a time",
+                    fix="let it go on, or stop it first",
+                ) from error
+            with step(f"Waiting for another process: {what}"):
+                fcntl.flock(handle, fcntl.LOCK_EX)
         yield
 
 

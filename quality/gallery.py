@@ -35,7 +35,7 @@ def write_gallery(warehouse: Warehouse, config: Config, report: CheckReport, pat
         text = page("What the check found", _sections(warehouse, report, broken, found), config.ingest.max_pixels)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text)
+        path.write_text(text, encoding="utf-8")
     except OSError as error:
         raise UserError(
             f"the gallery cannot be written: {error.strerror}", where=str(path), fix="choose another --gallery"

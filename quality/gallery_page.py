@@ -9,14 +9,19 @@ from html import escape
 
 from PIL import Image
 
+from lakesight.decode import to_rgb
+
 SIDE = 320
 """Pixels of a thumbnail's longer side."""
 _STYLE = """
-body{font:14px/1.4 system-ui,sans-serif;margin:2rem auto;max-width:1100px;color:#1b1f24}
-h2{margin:2rem 0 .2rem;font-size:1.05rem}p{margin:.1rem 0 .6rem;color:#57606a}
-.row{display:flex;flex-wrap:wrap;gap:12px}figure{margin:0;width:250px}
-svg,.none{width:250px;height:190px;background:#eef1f4;display:block}
-.none{display:flex;align-items:center;justify-content:center;color:#57606a}
+:root{color-scheme:light dark;--ink:#1b1f24;--soft:#57606a;--paper:#fff;--frame:#eef1f4}
+@media(prefers-color-scheme:dark){:root{--ink:#e6edf3;--soft:#9aa4af;--paper:#14181d;--frame:#22282f}}
+body{font:14px/1.4 system-ui,sans-serif;margin:2rem auto;padding:0 1rem;max-width:1100px;color:var(--ink);
+background:var(--paper);overflow-wrap:anywhere}
+h2{margin:2rem 0 .2rem;font-size:1.05rem}p{margin:.1rem 0 .6rem;color:var(--soft)}
+.row{display:grid;grid-template-columns:repeat(auto-fill,minmax(200px,1fr));gap:12px}figure{margin:0;min-width:0}
+svg,.none{width:100%;height:190px;background:var(--frame);display:block}
+.none{display:flex;align-items:center;justify-content:center;color:var(--soft)}
 figcaption{font-size:12px;overflow-wrap:anywhere;margin-top:4px}
 .tag{border-radius:3px;padding:0 5px;color:#fff;font-size:12px}.error{background:#c62828}.warn{background:#b26a00}
 .info{background:#456}.quarantine{background:#5b3f8c}
@@ -59,7 +64,8 @@ class Section:
 def page(title: str, sections: Sequence[Section], max_pixels: int) -> str:
     """The page; images of more than `max_pixels` are not decoded."""
     body = "".join(_section(section, max_pixels) for section in sections) or "<p>No rule is broken.</p>"
-    head = f'<meta charset="utf-8"><title>{escape(title)}</title><style>{_STYLE}</style>'
+    view = '<meta charset="utf-8"><meta name="viewport" content="width=device-width">'
+    head = f"{view}<title>{escape(title)}</title><style>{_STYLE}</style>"
     return f"<!doctype html><html lang=en><head>{head}</head><body><h1>{escape(title)}</h1>{body}</body></html>\n"
 
 
@@ -106,7 +112,7 @@ def thumbnail(content: bytes, max_pixels: int) -> tuple[bytes, int, int] | None:
             if width * height > max_pixels:
                 return None
             image.draft("RGB", (SIDE, SIDE))
-            small = image.convert("RGB")
+            small = Image.fromarray(to_rgb(image))
     except Exception:  # Pillow's decoders raise every kind there is; such an image is shown as none
         return None
     small.thumbnail((SIDE, SIDE))

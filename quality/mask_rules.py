@@ -1,6 +1,6 @@
 """Rules of what an annotation says beside its box: area, mask, keypoints (pure).
 
-A box is of use without them, so that none refuses a record.
+A box is of use without them, so that none refuses a record; what cannot be drawn is no mask for training either.
 """
 
 from lakesight.sections import CheckConfig
@@ -49,7 +49,7 @@ MASK_RULES = (
         column="segmentation",
         predicate="mask.rings_valid",
         severity="warn",
-        message="a polygon has fewer than three points, or half a point",
+        message="a polygon has fewer than three points, half a point or no area",
         fix="draw the mask again, or leave it out",
         observed="left(segmentation, 100)",
     ),
@@ -62,6 +62,16 @@ MASK_RULES = (
         message="the RLE mask is of another size than the image",
         fix="encode the mask at the size of the stored image: [height, width]",
         observed="concat(mask.height, ' x ', mask.width, ' for ', image_height, ' x ', image_width)",
+    ),
+    Rule(
+        name="annotation_rle_counts",
+        table="annotations",
+        column="segmentation",
+        predicate="mask.covered = CAST(mask.height AS BIGINT) * mask.width",
+        severity="warn",
+        message="the runs of the RLE mask do not add up to its size",
+        fix="encode the mask again, column by column, beginning with zeros",
+        observed="concat(mask.covered, ' pixels for ', mask.height, ' x ', mask.width)",
     ),
 )
 

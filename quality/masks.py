@@ -9,6 +9,9 @@ from typing import Any
 import msgspec
 import pyarrow as pa
 
+from lakesight.rle import runs
+
+MOST_PIXELS = 2**62
 FACTS = pa.struct(
     [
         ("num_rings", pa.int32()),
@@ -16,9 +19,11 @@ FACTS = pa.struct(
         ("area", pa.float64()),
         ("height", pa.int32()),
         ("width", pa.int32()),
+        ("covered", pa.int64()),
     ]
 )
-"""Polygons: rings, whether each has three whole points or more, the sum of their areas; an RLE: its size."""
+"""Polygons: rings, whether each has three whole points or more and an area, the sum of their areas; an RLE: its size,
+and the pixels that its runs cover, -1 if they are no run lengths."""
 
 
 @dataclass(frozen=True)
@@ -28,10 +33,12 @@ class _Mask:
     area: float | None = None
     height: int | None = None
     width: int | None = None
+    covered: int | None = None
 
 
 class _Rle(msgspec.Struct):
     size: tuple[int, int]
+    counts: str | list[int]
 
 
 _Polygons = list[list[float]]
@@ -49,10 +56,16 @@ def _facts(decoder: "msgspec.json.Decoder[_Polygons | _Rle]", text: str | None) 
     except msgspec.DecodeError:
         return _Mask()
     if isinstance(mask, _Rle):
-        return _Mask(height=mask.size[0], width=mask.size[1])
-    valid = [len(ring) >= 6 and len(ring) % 2 == 0 for ring in mask]
-    area = sum(ring_area(ring) for ring, good in zip(mask, valid, strict=True) if good)
-    return _Mask(num_rings=len(mask), rings_valid=all(valid), area=area)
+        return _Mask(height=mask.size[0], width=mask.size[1], covered=_covered(mask.counts))
+    areas = [ring_area(ring) if len(ring) >= 6 and len(ring) % 2 == 0 else 0.0 for ring in mask]
+    return _Mask(num_rings=len(mask), rings_valid=all(areas), area=float(sum(areas)))
+
+
+def _covered(counts: str | list[int]) -> int:
+    try:
+        return min(sum(runs(counts)), MOST_PIXELS)
+    except ValueError:
+        return -1
 
 
 def ring_area(ring: list[float]) -> float:

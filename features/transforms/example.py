@@ -54,9 +54,11 @@ def example(pixels: Pixels, annotations: Sequence[Mapping[str, Any]], *, masks: 
 
 
 def _keypoints(triples: Sequence[Sequence[float]], height: int, width: int) -> NDArray[np.float64]:
-    most = max(map(len, triples), default=0) // 3
-    found = np.zeros((len(triples), most, 3))
-    for row, flat in zip(found, triples, strict=True):
+    # What is no triples is as good as none: `check` warns of it.
+    whole = [flat if len(flat) % 3 == 0 else [] for flat in triples]
+    most = max(map(len, whole), default=0) // 3
+    found = np.zeros((len(whole), most, 3))
+    for row, flat in zip(found, whole, strict=True):
         row[: len(flat) // 3] = np.reshape(flat, (-1, 3))
     return found / (width, height, 1)
 

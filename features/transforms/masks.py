@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from features.transforms.geometry import Geometry, Points
+from lakesight.rle import runs
 
 Mask = NDArray[np.uint8]
 Shape = list[Points] | Mask
@@ -18,43 +19,31 @@ SHIFT = 4
 
 
 def parse(segmentation: str | None, height: int, width: int) -> Shape:
-    """COCO JSON (polygons, or RLE of a picture of `height` x `width`) -> a shape; none: no polygons.
+    """COCO JSON (polygons, or RLE) of a picture of `height` x `width` -> a shape; none: no polygons.
 
-    Raises:
-        ValueError: an RLE that does not cover the picture.
+    Half a point is no polygon, and an RLE that does not cover the picture is no mask: `check` warns of both.
     """
     found = msgspec.json.decode(segmentation) if segmentation else []
     if isinstance(found, dict):
-        return decode_rle(found["counts"], *found["size"])
-    return [np.array(polygon, np.float64).reshape(-1, 2) / (width, height) for polygon in found]
+        try:
+            return decode_rle(found["counts"], height, width) if found["size"] == [height, width] else []
+        except ValueError:
+            return []
+    whole = (polygon for polygon in found if len(polygon) >= 6 and len(polygon) % 2 == 0)
+    return [np.array(polygon, np.float64).reshape(-1, 2) / (width, height) for polygon in whole]
 
 
 def decode_rle(counts: str | list[int], height: int, width: int) -> Mask:
     """Run lengths, column by column, beginning with zeros -> [H, W] of 0 and 1.
 
-    Source: `rleFrString` of cocodataset/cocoapi, common/maskApi.c.
+    Raises:
+        ValueError: they are no run lengths, or of another number of pixels.
     """
-    runs = _runs(counts) if isinstance(counts, str) else counts
-    flat = np.repeat(np.arange(len(runs), dtype=np.uint8) & 1, runs)
-    if len(flat) != height * width:
-        raise ValueError(f"an RLE of {len(flat)} pixels is no mask of {height} x {width}")
+    lengths = runs(counts)
+    if sum(lengths) != height * width:
+        raise ValueError(f"an RLE of {sum(lengths)} pixels is no mask of {height} x {width}")
+    flat = np.repeat(np.arange(len(lengths), dtype=np.uint8) & 1, lengths)
     return flat.reshape(width, height).T
-
-
-def _runs(counts: str) -> list[int]:
-    """5 bits a character, lowest first, the 6th for more; from the third number on the change from the last but one."""
-    runs: list[int] = []
-    value = bits = 0
-    for character in counts.encode():
-        code = character - 48
-        value |= (code & 31) << bits
-        bits += 5
-        if not code & 32:
-            if code & 16:
-                value -= 1 << bits
-            runs.append(value + (runs[-2] if len(runs) > 2 else 0))
-            value = bits = 0
-    return runs
 
 
 def moved(shape: Shape, geometry: Geometry) -> Shape:

@@ -3,6 +3,8 @@
 import csv
 import io
 import struct
+import zlib
+from functools import partial
 
 import numpy as np
 import pytest
@@ -116,6 +118,11 @@ def bitmap_header(width, height):
         (bitmap_header(300_000, 300_000), "bomb"),
         (bitmap_header(0, 5) + b"rest", "zero_size"),
         (encode(Image.new("L", (1, 1)), "GIF")[:6] + bytes(10), "zero_size"),
+        (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + b"\0\0\0\x08free", "unsupported"),
+        (b"\xff\x0a" + bytes(90), "unsupported"),
+        (b"\0\0\0\x18ftypmp42\0\0\0\0mp42isom" + bytes(90), "not_an_image"),
+        (b"RIFF\x58\0\0\0WAVE" + bytes(90), "not_an_image"),
+        (encode(noise(), "EPS"), "unsupported"),
         (bitmap_header(4, 4)[:28] + struct.pack("<H", 77) + bytes(60), "unsupported"),
     ],
 )
@@ -124,6 +131,71 @@ def test_refusals_begin_with_a_code(content, code):
     assert isinstance(found, Refusal)
     assert found.code == code, found
     assert found.reason.startswith(f"{code}: ")
+
+
+CONTAINERS = [("WEBP", {}), ("WEBP", {"lossless": True}), ("TIFF", {"compression": "tiff_lzw"}), ("AVIF", {}),
+              ("TIFF", {"compression": "jpeg"}), ("JPEG2000", {}), ("GIF", {}), ("QOI", {}), ("JPEG", {})]  # fmt: skip
+
+
+@pytest.mark.parametrize(("format", "options"), CONTAINERS, ids=lambda value: str(value))
+def test_a_file_that_was_cut_anywhere_is_truncated(format, options):
+    content = encode(noise(), format, **options)
+    assert isinstance(inspect(content, LIMIT), Facts)
+    for tenths in range(1, 10):
+        found = inspect(content[: len(content) * tenths // 10], LIMIT)
+        assert isinstance(found, Refusal), tenths
+        assert found.code == "truncated", (tenths, found)
+
+
+def chunk(kind, data):
+    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+
+def png_with(extra):
+    """A 4 x 4 PNG with a chunk more."""
+    header = chunk(b"IHDR", struct.pack(">IIBBBBB", 4, 4, 8, 2, 0, 0, 0))
+    pixels = chunk(b"IDAT", zlib.compress(bytes(52)))
+    return b"\x89PNG\r\n\x1a\n" + header + extra + pixels + chunk(b"IEND", b"")
+
+
+def test_compressed_text_that_explodes_is_a_bomb():
+    text = zlib.compress(bytes(8 << 20), 9)
+    for kind, start in ((b"zTXt", b"k\0\0"), (b"iTXt", b"k\0\1\0\0\0"), (b"iCCP", b"k\0\0")):
+        found = inspect(png_with(chunk(kind, start + text)), LIMIT)
+        assert isinstance(found, Refusal), kind
+        assert found.code == "bomb", found
+    assert isinstance(inspect(png_with(b""), LIMIT), Facts)
+
+
+def jpeg_of_size(width, height):
+    content = encode(noise(), "JPEG")
+    at = content.index(b"\xff\xc0") + 5
+    return content[:at] + struct.pack(">HH", height, width) + content[at + 4 :]
+
+
+def tiff_of_size(width, height, order):
+    """Uncompressed, 8 bits."""
+    tags = ((256, 4, width), (257, 4, height), (258, 3, 8), (259, 3, 1), (262, 3, 1), (273, 4, 200), (279, 4, 100))
+    values = [struct.pack(order + ("I" if kind == 4 else "Hxx"), value) for _, kind, value in tags]
+    entries = [struct.pack(order + "HHI", tag, kind, 1) + v for (tag, kind, _), v in zip(tags, values, strict=True)]
+    start = (b"II" if order == "<" else b"MM") + struct.pack(order + "HIH", 42, 8, len(tags))
+    return start + b"".join(entries) + bytes(304)
+
+
+@pytest.mark.parametrize("make", [jpeg_of_size, partial(tiff_of_size, order="<"), partial(tiff_of_size, order=">")])
+def test_no_pixels_and_too_many_by_the_header(make):
+    for width, height in ((0, 40), (60, 0)):
+        found = inspect(make(width, height), LIMIT)
+        assert isinstance(found, Refusal)
+        assert found == Refusal("zero_size", f"its header states {width} x {height} pixels")
+    assert inspect(make(60_000, 60_000), LIMIT).code == "bomb"
+    assert isinstance(inspect(make(4, 4), LIMIT), Facts)
+
+
+def test_a_flat_photoshop_file_has_one_frame():
+    found = inspect(b"8BPS\0\1" + bytes(6) + struct.pack(">HIIHH", 3, 4, 4, 8, 3) + bytes(114), LIMIT)
+    assert isinstance(found, Facts), found
+    assert (found.num_frames, found.format) == (1, "PSD")
 
 
 def test_frames_are_counted_and_the_first_is_used():

@@ -1,9 +1,12 @@
 """Staging folders: gone after the run, kept while another run lives, removed when it has died."""
 
 import multiprocessing
+import threading
+from contextlib import contextmanager
 
 import pytest
 
+from lakesight import staging as module
 from lakesight.staging import alone, staging
 
 
@@ -43,3 +46,25 @@ def test_one_at_a_time(warehouse):
             pass
     assert entered.wait(20)
     process.join()
+
+
+def test_who_waits_says_so(warehouse, monkeypatch):
+    waiting, labels = threading.Event(), []
+
+    @contextmanager
+    def told(label):
+        labels.append(label)
+        waiting.set()
+        yield
+
+    def enter():
+        with alone(warehouse, "ingest shapes"):
+            labels.append("entered")
+
+    monkeypatch.setattr(module, "step", told)
+    other = threading.Thread(target=enter)
+    with alone(warehouse, "ingest shapes"):
+        other.start()
+        assert waiting.wait(60)
+    other.join(60)
+    assert labels == ["Waiting for another process: ingest shapes", "entered"]

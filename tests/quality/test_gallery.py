@@ -4,6 +4,7 @@ import base64
 import io
 import re
 
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -26,6 +27,14 @@ def encode(width, height, format="PNG"):
 def section(**picture):
     picture = {"name": "a.png", "observed": "3", "content": encode(800, 400)} | picture
     return Section(rule="r", severity="warn", message="m", fix="f", count=7, pictures=(Picture(**picture),))
+
+
+def test_a_thumbnail_of_16_bits_shows_its_shades():
+    out = io.BytesIO()
+    Image.fromarray(np.full((8, 8), 30_000, dtype=np.uint16)).save(out, "PNG")
+    data, width, height = thumbnail(out.getvalue(), 10**6)
+    assert (width, height) == (8, 8)
+    assert Image.open(io.BytesIO(data)).getpixel((4, 4)) == pytest.approx((117, 117, 117), abs=2)
 
 
 def test_a_page_needs_nothing_else_and_draws_boxes_in_stored_pixels():

@@ -13,15 +13,19 @@ SQUARE = [0, 0, 4, 0, 4, 4, 0, 4]
 @pytest.mark.parametrize(
     ("segmentation", "expected"),
     [
-        ([SQUARE], (1, True, 16.0, None, None)),
-        ([SQUARE[::-1], [0, 0, 2, 0, 0, 1]], (2, True, 17.0, None, None)),
-        ([SQUARE, [0, 0, 1, 1]], (2, False, 16.0, None, None)),
-        ([SQUARE[:-1]], (1, False, 0.0, None, None)),
-        ([], (0, True, 0.0, None, None)),
-        ({"counts": "abc", "size": [3, 5]}, (None, None, None, 3, 5)),
-        ({"counts": [1, 2], "size": [3]}, (None,) * 5),
-        ("text", (None,) * 5),
-        (None, (None,) * 5),
+        ([SQUARE], (1, True, 16.0, None, None, None)),
+        ([SQUARE[::-1], [0, 0, 2, 0, 0, 1]], (2, True, 17.0, None, None, None)),
+        ([SQUARE, [0, 0, 1, 1]], (2, False, 16.0, None, None, None)),
+        ([SQUARE[:-1]], (1, False, 0.0, None, None, None)),
+        ([], (0, True, 0.0, None, None, None)),
+        ([SQUARE, [0, 0, 1, 1, 2, 2]], (2, False, 16.0, None, None, None)),
+        ({"counts": [3, 2, 10], "size": [3, 5]}, (None, None, None, 3, 5, 15)),
+        ({"counts": "32:", "size": [3, 5]}, (None, None, None, 3, 5, 15)),
+        ({"counts": [3, -2, 14], "size": [3, 5]}, (None, None, None, 3, 5, -1)),
+        ({"counts": "o" * 99, "size": [3, 5]}, (None, None, None, 3, 5, -1)),
+        ({"counts": [1, 2], "size": [3]}, (None,) * 6),
+        ("text", (None,) * 6),
+        (None, (None,) * 6),
     ],
 )
 def test_facts(segmentation, expected):

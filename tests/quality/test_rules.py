@@ -142,6 +142,10 @@ CASES = {
         (f"named_struct('height', {h}, 'width', {w}) AS mask, 4 AS image_width, 3 AS image_height", "named_struct('height', 4, 'width', 3) AS mask, 4 AS image_width, 3 AS image_height")
         for h, w in [("3", "4"), ("CAST(NULL AS INT)", "CAST(NULL AS INT)")]
     ],
+    "annotation_rle_counts": [
+        (f"named_struct('height', {h}, 'width', 4, 'covered', {c}) AS mask", "named_struct('height', 3, 'width', 4, 'covered', 11L) AS mask")
+        for h, c in [("3", "12L"), ("CAST(NULL AS INT)", "CAST(NULL AS BIGINT)")]
+    ],
     "annotation_keypoints_triples": [("array(1D, 1D, 2D) AS keypoints", "array(1D, 1D) AS keypoints")],
     "annotation_keypoints_complete": [
         ("array(1D, 1D, 2D) AS keypoints, 1 AS num_class_keypoints", "array(1D, 1D, 2D) AS keypoints, 2 AS num_class_keypoints"),

@@ -59,3 +59,22 @@ def test_a_clipped_polygon_is_the_part_in_the_picture(seed):
 
 def test_no_segmentation_is_an_empty_mask():
     assert rasterise(parse(None, 4, 4), 4, 4).sum() == 0
+
+
+@pytest.mark.parametrize(
+    "segmentation",
+    [
+        [[1, 1, 3, 1, 3]],
+        [[1, 1, 3, 1]],
+        {"counts": [3, 14], "size": [4, 4]},
+        {"counts": [3, -1, 14], "size": [4, 4]},
+        {"counts": [3, 12], "size": [3, 5]},
+        {"counts": "o" * 99, "size": [4, 4]},
+    ],
+    ids=["half a point", "two points", "too many pixels", "a negative run", "of another image", "no end"],
+)
+def test_what_cannot_be_drawn_is_no_mask(segmentation):
+    assert parse(json.dumps(segmentation), 4, 4) == []
+    square = [0, 0, 2, 0, 2, 2, 0, 2]
+    if isinstance(segmentation, list):
+        assert rasterise(parse(json.dumps([*segmentation, square]), 4, 4), 4, 4).sum() > 0
