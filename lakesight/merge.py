@@ -7,6 +7,8 @@ appended, which is what a MERGE does with rows that match nothing; the lock make
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import reduce
+from operator import and_
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
@@ -76,13 +78,15 @@ def merge_arrow(
 
 
 def _any_held(warehouse: Warehouse, table: Table, rows: pa.Table) -> bool:
-    """Whether the table has any of the keys: without one a MERGE is an append, which need not read the table."""
-    where = None
-    if "dataset" in table.key:
-        where = pc.field("dataset").isin(pc.unique(rows["dataset"]).to_pylist())
-    held = delta.read(warehouse, table.name, columns=table.key, where=where)
-    keys = rows.select(table.key).cast(held.schema)
-    return bool(keys.join(held, list(table.key), join_type="left semi").num_rows)
+    """Whether the table has any of the keys: without one a MERGE is an append, which need not read the table.
+
+    A row group at a time, so that memory does not grow with the table.
+    """
+    # Column by column first, which leaves next to nothing for the join of whole keys.
+    each = [pc.field(column).isin(pc.unique(rows[column]).cast(table.arrow.field(column).type)) for column in table.key]
+    near = delta.plan(warehouse, table.name).parts(table.key, reduce(and_, each))
+    keys = rows.select(table.key)
+    return any(keys.cast(part.schema).join(part, list(table.key), join_type="left semi").num_rows for part in near)
 
 
 def _keys_only(table: Table, keys: pa.Table | None) -> pa.Table:
