@@ -163,8 +163,10 @@ def bare(contents: list[bytes]) -> None:
 
 def huggingface(name: str, contents: list[bytes]) -> Callable[[], object]:
     """Its processor with its own defaults, on opened files."""
+    import torch
     import transformers
 
+    torch.set_num_threads(1)  # threads that spin while they wait count as work
     processor = getattr(transformers, name)()
     return lambda: [
         processor(Image.open(io.BytesIO(content)).convert("RGB"), return_tensors="pt") for content in contents
