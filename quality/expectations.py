@@ -66,6 +66,7 @@ def _site(docs: Path) -> Any:
     store = {"class_name": "TupleFilesystemStoreBackend", "base_directory": str(docs)}
     return {
         "class_name": "SiteBuilder",
+        "show_how_to_buttons": False,
         "store_backend": store,
         "site_index_builder": {"class_name": "DefaultSiteIndexBuilder"},
     }
