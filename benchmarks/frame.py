@@ -111,7 +111,16 @@ def within(name: str, what: str, *, command: Sequence[str], idle: Sequence[str],
     with step(f"{name}: {what}"):
         libraries = peak_megabytes(idle)
         mine = peak_megabytes(command) - libraries
-    return _result(name, what, mine, megabytes, "the bound", 1.0, f"beside {libraries:.0f} MB of libraries", "MB")
+    return _result(
+        name,
+        what,
+        mine,
+        megabytes,
+        "the bound",
+        1.0,
+        f"beside {libraries:.0f} MB of libraries: {mine + libraries:.0f} MB in all",
+        "MB",
+    )
 
 
 def peak_megabytes(command: Sequence[str]) -> float:

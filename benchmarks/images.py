@@ -1,11 +1,13 @@
 """Image files -> `images`: what `lakesight ingest coco` does with them, and a bare loop over the same files.
 
-Both run warm: the JVM's start is not counted. A second run over the unchanged files is compared with the first.
+Both run warm: the JVM's start is not counted. A second run over the unchanged files is compared with the first, and the
+memory that all of them take (JVM and Python workers together) with that of a tenth.
 """
 
 import hashlib
 import io
 import json
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,7 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image
 
-from benchmarks.frame import Result, side_by_side
+from benchmarks.frame import Result, compare_memory, side_by_side
 from ingestion.load import ingest_coco
 from lakesight import delta
 from lakesight.config import Config
@@ -26,6 +28,9 @@ from lakesight.warehouse import Warehouse
 SHARE = 0.6
 """Of the bare loop's files a CPU second; ingest also describes and deduplicates the images, and judges the records."""
 AGAIN = 10.0
+BOUNDED = 0.8
+"""Of the memory for ten times as many images, what a tenth takes: the same, but for the noise of a JVM's heap."""
+ANNOTATIONS, TENTH = "instances.json", "tenth.json"
 SETTINGS = Config(spark=SparkConfig(driver_memory="2g"))
 
 
@@ -58,6 +63,16 @@ def run(num_images: int = 5_000, repeats: int = 5) -> Iterator[Result]:
             repeats=repeats,
             note="sizes and times of files are looked at, not bytes",
         )
+        command = [sys.executable, "-m", "benchmarks.images", str(folder)]
+        yield compare_memory(
+            "images_memory",
+            f"{num_images:,} JPEG files, peak of memory",
+            ours=[*command, ANNOTATIONS, str(folder / "all")],
+            peer=[*command, TENTH, str(folder / "tenth")],
+            peer_name="a tenth of the files",
+            goal=BOUNDED,
+            note="JVM and Python workers together",
+        )
 
 
 def generate(folder: Path, num_images: int) -> None:
@@ -70,13 +85,14 @@ def generate(folder: Path, num_images: int) -> None:
         pixels = cv2.resize(coarse, (640, 480), interpolation=cv2.INTER_CUBIC) + np.roll(sensor, number, axis=1)
         Image.fromarray(pixels.clip(0, 255).astype(np.uint8)).save(folder / f"{number:06d}.jpg", quality=90)
     images = [{"id": i, "file_name": f"{i:06d}.jpg", "width": 640, "height": 480} for i in range(num_images)]
-    file = {"images": images, "annotations": [], "categories": []}
-    (folder.parent / "instances.json").write_text(json.dumps(file))
+    for name, count in ((ANNOTATIONS, num_images), (TENTH, -(-num_images // 10))):
+        file = {"images": images[:count], "annotations": [], "categories": []}
+        (folder.parent / name).write_text(json.dumps(file))
 
 
-def ours(folder: Path, root: Path) -> int:
-    """Ingest into `root`; returns the images that are there."""
-    files, annotations = folder / "files", folder / "instances.json"
+def ours(folder: Path, root: Path, name: str = ANNOTATIONS) -> int:
+    """Ingest into `root` what the file `name` lists; returns the images that are there."""
+    files, annotations = folder / "files", folder / name
     ingest_coco(root, SETTINGS, images=files, annotations=annotations, dataset="bench", split=None)
     return delta.count(Warehouse(root.resolve()), "images")
 
@@ -91,3 +107,7 @@ def bare(folder: Path) -> int:
         rows.append({"file_name": path.name, "content": content, "sha256": sha256, "shape": pixels.shape})
     pq.write_table(pa.Table.from_pylist(rows), folder / "bare.parquet")
     return len(rows)
+
+
+if __name__ == "__main__":
+    ours(Path(sys.argv[1]), Path(sys.argv[3]), sys.argv[2])

@@ -116,6 +116,21 @@ def _is_label(box: _Box) -> bool:
     return box.bbox is None and box.area is None and box.keypoints is None and bytes(box.segmentation) == NULL
 
 
+class _Boxed(msgspec.Struct, gc=False):
+    """What makes a record one of instances, whatever else it has."""
+
+    bbox: tuple[float, float, float, float]
+    segments_info: None = None
+
+
+def flavours_in(annotations: bytes) -> Counter[Flavour]:
+    """`flavours` of a list as JSON; where every record has a box, there is no need to look at each."""
+    try:
+        return +Counter[Flavour]({"instances": len(msgspec.json.decode(annotations, type=list[_Boxed]))})
+    except msgspec.ValidationError:
+        return flavours(msgspec.json.decode(annotations, type=list[msgspec.Raw]))
+
+
 def flavours(raws: Sequence[msgspec.Raw]) -> Counter[Flavour]:
     """How many records look like which flavour."""
     return Counter(kind for raw in raws if (kind := _flavour_of(raw)))
@@ -145,7 +160,7 @@ def _flavour_of(raw: msgspec.Raw) -> Flavour | None:
         keys = msgspec.json.decode(raw, type=_Keys)
     except msgspec.DecodeError:
         return None
-    if bytes(keys.segments_info):
+    if bytes(keys.segments_info) not in (b"", NULL):
         return "panoptic"
     if any(bytes(key) not in (b"", NULL) for key in (keys.bbox, keys.area, keys.segmentation, keys.keypoints)):
         return "instances"

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from ingestion.formats.coco_annotations import LISTS, Flavour, flavours, one_flavour
+from ingestion.formats.coco_annotations import LISTS, Flavour, flavours_in, one_flavour
 from ingestion.formats.windows import Bytes, members
 from lakesight.errors import FormatError
 
@@ -15,6 +15,11 @@ from lakesight.errors import FormatError
 class _Ids(msgspec.Struct):
     id: Any = None
     image_id: Any = None
+
+
+class _PlainIds(msgspec.Struct, gc=False):
+    image_id: int
+    id: int | None = None
 
 
 @dataclass
@@ -48,7 +53,7 @@ def survey(data: Bytes, where: str, window: int, *, allow_orphans: bool) -> Surv
         elif key == "categories":
             rest.categories += _items(text)
         elif key == "annotations":
-            kinds += flavours(msgspec.json.decode(text, type=list[msgspec.Raw]))
+            kinds += flavours_in(text)
             annotated |= set(_image_ids(text))
         else:
             rest.others[key] = text
@@ -107,8 +112,9 @@ def _items(text: bytes) -> list[bytes]:
 def _image_ids(annotations: bytes) -> list[bytes]:
     """The image ids of a list of annotations, as JSON, without those of records whose ids are none: they go along."""
     try:
-        found = msgspec.json.decode(annotations, type=list[_Ids])
-    except msgspec.ValidationError:  # some record is no object
+        plain = msgspec.json.decode(annotations, type=list[_PlainIds])
+        return [_key(image_id) for image_id in dict.fromkeys(one.image_id for one in plain)]
+    except msgspec.ValidationError:  # some record has no such ids, or is no object
         found = [one for item in _items(annotations) if (one := _ids(item))]
     return [_key(one.image_id) for one in found if _is_id(one.image_id) and (_is_id(one.id) or one.id is None)]
 
