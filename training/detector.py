@@ -39,13 +39,13 @@ class Detector(pl.LightningModule):
         """
         out = self._forward(batch)
         every = out.get("loss_dict") or {}  # only detectors give it
-        loss = self._of_all_workers(out.loss, every, batch)
         parts = {name: value.detach() for name, value in every.items() if name.startswith("loss_")}
         # Auxiliary layers repeat each part with a suffix: a curve a part is what one looks at.
         parts = {name: value for name, value in parts.items() if name.count("_") == 1}
-        if not torch.isfinite(loss):
+        if not torch.isfinite(out.loss):
             raise _not_finite(_stated(parts), batch, self.global_step)
         self._parts = parts
+        loss = self._of_all_workers(out.loss, every, batch)
         self.log("train_step", float(self.global_step + 1))
         self.log("train_loss", loss.detach(), sync_dist=True)
         self.log("lr", self.optimizers().param_groups[0]["lr"])  # type: ignore[union-attr]  # one optimiser

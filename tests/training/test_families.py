@@ -69,6 +69,7 @@ TINY = {
     "dab-detr": {key: value for key, value in DETR.items() if key != "d_model"} | {"hidden_size": 32},
 }  # fmt: skip
 SIDE = 64
+DETECTORS = sorted(name for name, facts in ARCHITECTURES.items() if facts.task == "detection")
 LEARN_FROM_OBJECTS = sorted(name for name, facts in ARCHITECTURES.items() if facts.task != "classification")
 OUTPUTS = {
     "detection": ("logits", "pred_boxes"),
@@ -185,6 +186,7 @@ def test_batches_without_a_box_do_what_the_table_says(learned):
     assert facts.unused_parameters or all(parameter.grad is not None for parameter in network.parameters())
 
 
+@pytest.mark.parametrize("learned", DETECTORS, indirect=True)
 def test_a_class_counts_as_its_weight_says_on_the_queries_that_are_matched_with_it(learned):
     model, network, _, batch = learned
     weighted = copy.deepcopy(network)
@@ -210,6 +212,7 @@ def logit_gradient(network, batch):
     return out.loss.item(), out.logits.grad
 
 
+@pytest.mark.parametrize("learned", DETECTORS, indirect=True)
 def test_workers_with_half_a_batch_each_have_the_loss_of_the_batch(learned):
     """As far as it is divided by boxes: a mean over queries of a part is not a part of the mean."""
     model, network, _, batch = learned

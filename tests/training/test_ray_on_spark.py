@@ -15,7 +15,7 @@ TRAIN = """
 import json, sys
 from pathlib import Path
 from pyspark.sql import SparkSession
-from ray.util.spark import setup_ray_cluster, shutdown_ray_cluster
+from ray.util.spark import cluster_init, setup_ray_cluster, shutdown_ray_cluster
 from lakesight import config
 from lakesight.warehouse import open_warehouse
 from training.fit import train
@@ -23,6 +23,7 @@ from training.fit import train
 spark = SparkSession.builder.master("local-cluster[1,4,1024]").config("spark.ui.enabled", "false")
 spark = spark.config("spark.executor.memory", "512m")
 spark = spark.config("spark.executorEnv.RAY_ON_SPARK_WORKER_CPU_CORES", "4").getOrCreate()  # whatever the machine has
+cluster_init._RAY_HEAD_STARTUP_TIMEOUT = 45  # it sleeps so long; 20 s are few where other tests run
 gigabyte = 10**9
 address, _ = setup_ray_cluster(
     max_worker_nodes=1, num_cpus_worker_node=4, num_gpus_worker_node=0, memory_worker_node=2 * gigabyte,

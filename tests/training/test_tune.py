@@ -212,5 +212,5 @@ def test_more_trials_at_once_than_there_is_room_for_are_refused(shapes_warehouse
 @pytest.mark.parametrize(("proposed", "kept"), [(5e-3, 3e-3), (1e-5, 1e-4), (2e-3, 2e-3)])
 def test_what_pbt_multiplies_stays_in_the_space(quick_config, proposed, kept):
     config = replace(quick_config, PBT | {"tune.space": {"train.lr": {"loguniform": [1e-4, 3e-3]}}})
-    explore = tune_config(config, search_space(config)).scheduler._custom_explore_fn
+    explore = tune_config(config, search_space(config), "val_AP").scheduler._custom_explore_fn
     assert explore({"train.lr": proposed}) == {"train.lr": kept}
