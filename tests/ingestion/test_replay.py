@@ -1,6 +1,10 @@
 """Quarantine: what was mended leaves it, by ingest or by replay; what was not stays, with its reason."""
 
 import json
+import shutil
+import signal
+import subprocess
+import sys
 
 import pytest
 
@@ -10,6 +14,7 @@ from ingestion.replay import replay
 from lakesight import delta, shapes
 from lakesight.config import Config
 from lakesight.sections import IngestConfig
+from lakesight.warehouse import Warehouse
 
 CONFIG = Config(ingest=IngestConfig(allow_orphans=True))
 TABLES = ("images", "annotations", "categories", "image_properties", "quarantine", "sources")
@@ -125,6 +130,48 @@ def test_replay_killed_between_landing_and_leaving_quarantine(warehouse, spark, 
     replay(warehouse, Config())
     assert delta.count(warehouse, "images") == 6
     assert rules(warehouse) == ["annotation_box_positive"]
+
+
+REPLAY = """
+import os, signal, sys
+from pathlib import Path
+from ingestion import publish
+from ingestion.replay import replay
+from lakesight import delta
+from lakesight.config import Config
+from lakesight.sections import SparkConfig
+from lakesight.warehouse import Warehouse
+
+def dies_after(function, last):
+    def run(warehouse, table, *args, **kwargs):
+        result = function(warehouse, table, *args, **kwargs)
+        if table == last:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return result
+    return run
+
+publish.merge_arrow = dies_after(publish.merge_arrow, sys.argv[2])
+delta.append = dies_after(delta.append, sys.argv[2])
+replay(Warehouse(Path(sys.argv[1])), Config(spark=SparkConfig(driver_memory="1g")))
+"""
+
+
+@pytest.mark.slow
+def test_replay_killed_twice_by_sigkill(warehouse, spark, folder, tmp_path, contents):
+    mend = spoil(folder)
+    ingest(warehouse, folder)
+    mend()
+    whole = Warehouse(shutil.copytree(warehouse.root, tmp_path / "whole"))
+    undisturbed = replay(whole, Config())
+    for table in ("image_properties", "annotations"):
+        command = [sys.executable, "-c", REPLAY, str(warehouse.root), table]
+        child = subprocess.run(command, capture_output=True, text=True, timeout=500)
+        assert child.returncode == -signal.SIGKILL, child.stderr
+    report = replay(warehouse, Config())
+    # What landed before the kills leaves quarantine now.
+    assert (report.taken_back, report.still_refused) == (undisturbed.taken_back, undisturbed.still_refused)
+    for name in ("images", "image_properties", "categories", "annotations", "quarantine"):
+        assert contents(warehouse, name) == contents(whole, name), name
 
 
 def test_what_is_still_wrong_stays_as_it_is(warehouse, spark, folder):
