@@ -1,6 +1,6 @@
-"""What some writers take for JSON -> JSON, so that it costs its record and not the file (pure).
+r"""What some writers take for JSON -> JSON, so that it costs its record and not the file (pure).
 
-Python writes NaN and Infinity, which JSON has not, and halves of characters (`"\\ud800"`), which no text has. The former
+Python writes NaN and Infinity, which JSON has not, and halves of characters (`"\ud800"`), which no text has. The former
 become strings, the latter get a byte that is no UTF-8: a record that has one is refused where it is read.
 """
 

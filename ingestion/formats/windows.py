@@ -37,7 +37,8 @@ class Bytes(Protocol):
 def members(data: Bytes, arrays: Collection[str], where: str, window: int = WINDOW) -> Iterator[tuple[str, bytes]]:
     """(key, JSON) of a JSON object in its order; an array of objects under one of `arrays` comes as several lists.
 
-    `window`: bytes of such a list, unless one record is longer. What only some writers take for JSON is made JSON: see `lenient`.
+    `window`: bytes of such a list, unless one record is longer. What only some writers take for JSON is made JSON
+    (`ingestion/formats/lenient.py`).
 
     Raises:
         FormatError: not a JSON object.
