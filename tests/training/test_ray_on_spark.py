@@ -77,7 +77,9 @@ def standalone(tmp_path):
 
 
 @pytest.mark.slow
-def test_a_detector_is_trained_on_the_executors_of_a_spark_cluster(standalone, shapes_warehouse, quick_config, tmp_path):
+def test_a_detector_is_trained_on_the_executors_of_a_spark_cluster(
+    standalone, shapes_warehouse, quick_config, tmp_path
+):
     warehouse, path = shapes_warehouse(), tmp_path / "config.yaml"
     settings = configuration.replace(quick_config, {"train.steps": 4, "train.val_every": 4})
     path.write_text(json.dumps(configuration.to_dict(settings)))
