@@ -255,7 +255,7 @@ class TrainConfig:
     keep_every: int = 0
     """Steps between networks that stay with the run in MLflow, for `lakesight register --step`; 0: the best only."""
     max_failures: int = 0
-    """How often dead workers are replaced, from the last checkpoint, before the run fails."""
+    """How often dead workers are replaced, from the last checkpoint, before the run fails; other errors end it."""
     seed: int = 0
     """Of weights, order, augmentation and denoising."""
     num_workers: int = 1
@@ -326,7 +326,11 @@ class TuneConfig:
         _require(bool(self.space), "space must name a parameter")
         if self.scheduler == "pbt":
             _require(self.search == "random", "search must be random with scheduler pbt, which proposes by itself")
-            _require(1 < self.trials <= self.max_concurrent, "pbt needs 2 trials or more, and max_concurrent of all")
+            _require(self.trials > 1, "trials must be 2 or more with scheduler pbt, which compares them")
+            _require(
+                self.trials <= self.max_concurrent,
+                f"max_concurrent must be {self.trials}, as trials, with scheduler pbt, which trains all at a time",
+            )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

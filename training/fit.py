@@ -6,11 +6,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from lakesight import cluster, delta, progress
 from lakesight.config import Config
-from lakesight.errors import SetupError, UserError
 from lakesight.warehouse import Warehouse, new_run_id
 from training import batch_size, inputs, resume, runs, tracking
 from training.inputs import Inputs
@@ -108,6 +107,8 @@ def _ray_train(warehouse: Warehouse, config: Config, material: Inputs, row: runs
     import ray.train
     from ray.train.torch import TorchTrainer
 
+    from training.failures import EndAtUserError, cause
+
     settings, score = config.train, SCORES[material.task]
     job = Job(config, material, tracking.tracking_uri(warehouse), row["mlflow_run_id"])
     trainer = TorchTrainer(
@@ -121,33 +122,17 @@ def _ray_train(warehouse: Warehouse, config: Config, material: Inputs, row: runs
                 num_to_keep=settings.keep_checkpoints, checkpoint_score_attribute=score
             ),
             failure_config=ray.train.FailureConfig(max_failures=settings.max_failures),
+            callbacks=[EndAtUserError()],
         ),
     )
     try:
         result = trainer.fit()
-    except ray.train.WorkerGroupError as error:
-        raise _cause(error) from error
+    except ray.train.TrainingFailedError as error:
+        raise cause(error) from error
     validated = [(checkpoint, found) for checkpoint, found in result.best_checkpoints or () if score in found]
     assert validated  # the last step always validates
     checkpoint, metrics = max(validated, key=lambda pair: (pair[1][score], pair[1]["step"]))
     return metrics, Path(checkpoint.path) / EXPORTED
-
-
-def _cause(error: Any) -> Exception:
-    """What is for the user: what a worker raised, or that one died; else Ray's error, which has the tracebacks."""
-    for failure in error.worker_failures.values():
-        raised = getattr(failure, "_base_exc", failure)  # Ray wraps it, and gives no public way back
-        if isinstance(raised, UserError):
-            return raised
-    dead = [rank for rank, failure in error.worker_failures.items() if hasattr(failure, "health_check_failure")]
-    if not dead:
-        return error  # type: ignore[no-any-return]  # ray has no types
-    return SetupError(
-        f"the process of worker {', '.join(map(str, dead))} died",
-        where="most often the system killed it for the memory it took",
-        fix="lower train.batch_size or model.image_size; then run again: it goes on from the last checkpoint. "
-        "train.max_failures replaces dead workers by itself",
-    )
 
 
 @contextmanager

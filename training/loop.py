@@ -15,6 +15,7 @@ from training import checkpoint
 from training.architectures import ARCHITECTURES, build_network
 from training.checkpoint import Position, RestoreRandom
 from training.criterion import weigh_classes
+from training.data_wait import DataWait
 from training.detector import Detector
 from training.ema import Average
 from training.inputs import train_set, val_set
@@ -81,12 +82,13 @@ def run(
         weigh_classes(network, criterion, job.inputs.class_weights)
     torch.manual_seed(seed)
     average = Average(network, settings.ema_decay, settings.accumulate) if settings.ema_decay else None
-    callbacks: list[pl.Callback] = [average] if average else []  # it is first: milestones look at it
+    wait = DataWait()
+    callbacks: list[pl.Callback] = [wait] + ([average] if average else [])  # milestones look at it: they come later
     callbacks += [Milestones(job, val, report, average)] + ([RestoreRandom(resume)] if resume else [])
     trainer = _trainer(job, callbacks, strategy, plugins)
     trainer.fit(
         Detector(network, job.config.model, settings),
-        train(position.step),
+        wait.timed(train(position.step)),
         ckpt_path=resume / checkpoint.STATE if resume else None,
         weights_only=True if resume else None,
     )

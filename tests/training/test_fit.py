@@ -1,11 +1,13 @@
 """`lakesight train` on Ray: what it leaves in Delta and in MLflow, what it re-uses, what it refuses."""
 
+import functools
 import json
 import sys
 from pathlib import Path
 
 import pyarrow as pa
 import pytest
+from ray import cloudpickle
 
 from lakesight import delta
 from lakesight.config import replace
@@ -13,6 +15,9 @@ from lakesight.errors import ConfigError, SetupError, TableError, UserError
 from lakesight.tables import TRAINING_RUNS
 from training import fit, inputs, tracking
 from training.fit import train
+from training.worker import train_worker
+
+cloudpickle.register_pickle_by_value(sys.modules[__name__])  # workers cannot import tests
 
 
 @pytest.fixture
@@ -130,16 +135,26 @@ def test_a_run_that_a_worker_ends_is_recorded_and_what_helps_is_kept(
     assert any(path.is_dir() for path in warehouse.state("ray").iterdir()) == kept
 
 
+def counted_worker(settings, *, starts):
+    with starts.open("a") as file:
+        file.write("started\n")
+    train_worker(settings)
+
+
 @pytest.mark.slow
-def test_a_run_that_fails_says_why_and_is_recorded(shapes_warehouse, quick_config, ray_cluster):
-    warehouse = shapes_warehouse()
+def test_a_run_that_fails_says_why_is_recorded_and_not_tried_again(
+    shapes_warehouse, quick_config, ray_cluster, monkeypatch, tmp_path
+):
+    warehouse, starts = shapes_warehouse(), tmp_path / "starts"
+    monkeypatch.setattr(fit, "train_worker", functools.partial(counted_worker, starts=starts))
     (first, *_) = samples(warehouse)
     broken = first | {"image_id": 999, "content": first["content"][:400], "dataset": "broken"}
     add(warehouse, "samples", [broken | {"split": split} for split in ("train", "val")])
     classes = [row | {"dataset": "broken"} for row in delta.read(warehouse, "categories").to_pylist()]
     add(warehouse, "categories", classes)
     with pytest.raises(UserError, match="image_id=999"):
-        train(warehouse, quick_config, dataset="broken")
+        train(warehouse, replace(quick_config, {"train.max_failures": 2}), dataset="broken")
+    assert starts.read_text() == "started\n"
     (row,) = delta.read(warehouse, "training_runs").to_pylist()
     assert row["status"] == "failed"
     assert "image_id=999" in row["error"]

@@ -198,13 +198,14 @@ def test_metrics_have_every_class_and_mlflow_a_picture_each_validation(job, tmp_
     assert image.size == (4 * 320, 320)
 
 
-def test_cpu_seconds_are_a_curve_beside_the_results(job, tmp_path, client):
+def test_what_a_run_costs_is_a_curve_beside_the_results(job, tmp_path, client):
     settings = job("train.val_pictures=0")
     reports = go(settings, tmp_path)
     points = client.get_metric_history(settings.mlflow_run_id, "train_cpu_s")
     assert [point.step for point in points] == list(reports) == [4, 8]
     assert 0 < points[0].value < points[1].value
-    assert "train_cpu_s" not in reports[8]  # a result is the same each time
+    assert all(0 <= point.value < 1 for point in client.get_metric_history(settings.mlflow_run_id, "data_wait_share"))
+    assert not {"train_cpu_s", "data_wait_share"} & set(reports[8])  # a result is the same each time
 
 
 def test_networks_of_every_so_many_steps_stay_with_the_run(job, tmp_path, client):

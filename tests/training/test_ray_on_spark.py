@@ -2,10 +2,14 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
+import time
+from contextlib import contextmanager
 from pathlib import Path
 
+import pyspark
 import pytest
 
 from lakesight import config as configuration
@@ -20,8 +24,10 @@ from lakesight import config
 from lakesight.warehouse import open_warehouse
 from training.fit import train
 
-spark = SparkSession.builder.master("local-cluster[1,4,1024]").config("spark.ui.enabled", "false")
-spark = spark.config("spark.executor.memory", "512m")
+spark = SparkSession.builder.master(sys.argv[3]).config("spark.ui.enabled", "false")
+spark = spark.config("spark.executor.memory", "512m").config("spark.driver.host", "127.0.0.1")
+for name, value in {"MODE": "token", "TOKEN": "of-this-test"}.items():
+    spark = spark.config(f"spark.executorEnv.RAY_AUTH_{name}", value)
 spark = spark.config("spark.executorEnv.RAY_ON_SPARK_WORKER_CPU_CORES", "4").getOrCreate()  # whatever the machine has
 cluster_init._RAY_HEAD_STARTUP_TIMEOUT = 45  # it sleeps so long; 20 s are few where other tests run
 gigabyte = 10**9
@@ -39,23 +45,48 @@ shutdown_ray_cluster()
 spark.stop()
 print(json.dumps({"step": report.metrics["step"], "nodes": nodes}))
 """
+PATH = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"  # driver and executors call `ray`
+
+
+@contextmanager
+def daemon(kind, log, *args):
+    """A Spark daemon, as `sbin/start-master.sh` and `start-worker.sh` start it, while the block runs."""
+    home = Path(pyspark.__file__).parent
+    settings = {"SPARK_HOME": str(home), "SPARK_DAEMON_MEMORY": "256m", "PATH": PATH}
+    command = [home / "bin" / "spark-class", f"org.apache.spark.deploy.{kind}", "--host", "127.0.0.1", *args]
+    with log.open("w") as file:
+        process = subprocess.Popen(command, env=os.environ | settings, stdout=file, stderr=subprocess.STDOUT)
+    try:
+        yield process
+    finally:
+        process.terminate()
+        process.wait(timeout=60)
+
+
+@pytest.fixture
+def standalone(tmp_path):
+    """The address of a Spark of its own: a master and a worker of 4 cores, each a process."""
+    log, folder = tmp_path / "master.log", tmp_path / "worker"
+    with daemon("master.Master", log, "--port", "0", "--webui-port", "0") as master:
+        while not (found := re.search(r"Starting Spark master at (\S+)", log.read_text())):
+            assert master.poll() is None, log.read_text()
+            time.sleep(0.1)
+        sizes = ["--cores", "4", "--memory", "1g", "--webui-port", "0", "--work-dir", str(folder)]
+        with daemon("worker.Worker", tmp_path / "worker.log", *sizes, found[1]):
+            yield found[1]
 
 
 @pytest.mark.slow
-def test_a_detector_is_trained_on_the_executors_of_a_spark_cluster(shapes_warehouse, quick_config, tmp_path):
+def test_a_detector_is_trained_on_the_executors_of_a_spark_cluster(
+    standalone, shapes_warehouse, quick_config, tmp_path
+):
     warehouse, path = shapes_warehouse(), tmp_path / "config.yaml"
     settings = configuration.replace(quick_config, {"train.steps": 4, "train.val_every": 4})
     path.write_text(json.dumps(configuration.to_dict(settings)))
-    python = Path(sys.executable)
-    environment = os.environ | {
-        "PYSPARK_PYTHON": sys.executable,
-        "PATH": f"{python.parent}{os.pathsep}{os.environ['PATH']}",  # executors call `ray`
-        "RAY_AUTH_MODE": "token",
-        "RAY_AUTH_TOKEN": "of-this-test",
-    }
+    secret = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "of-this-test"}
     done = subprocess.run(
-        [sys.executable, "-c", TRAIN, str(warehouse.root), str(path)],
-        env=environment,
+        [sys.executable, "-c", TRAIN, str(warehouse.root), str(path), standalone],
+        env=os.environ | secret | {"PYSPARK_PYTHON": sys.executable, "PATH": PATH},
         capture_output=True,
         text=True,
         check=False,

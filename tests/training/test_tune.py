@@ -192,7 +192,8 @@ def test_what_pbt_cannot_do_is_refused_before_anything_is_written(shapes_warehou
     ("settings", "message"),
     [
         (["tune.scheduler=hyperband"], "tune.scheduler"),
-        (["tune.scheduler=pbt"], "max_concurrent of all"),
+        (["tune.scheduler=pbt", "tune.trials=1"], "trials must be 2 or more"),
+        (["tune.scheduler=pbt", "tune.max_concurrent=3"], "max_concurrent must be 4, as trials"),
         (["tune.scheduler=pbt", "tune.trials=2", "tune.max_concurrent=2", "tune.search=optuna"], "proposes by itself"),
         (["tune.trials=0"], "trials must be positive"),
         (["tune.space={}"], "space must name a parameter"),
