@@ -48,7 +48,7 @@ def parse(data: bytes, first_pixel: FirstPixel) -> VocFile:
     """One annotation file.
 
     Raises:
-        Broken: no XML, declarations of entities and the like, another root than `annotation`, or a size that is no number.
+        Broken: no XML, declarations of entities and so on, another root than `annotation`, a size that is none.
     """
     root = _tree(data)
     if root.tag != "annotation":
