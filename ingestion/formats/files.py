@@ -1,6 +1,7 @@
 """What is in a folder: image files by name, what was passed over, what must not be read (no engine)."""
 
 import os
+import re
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
@@ -13,6 +14,8 @@ _SUFFIXES = (
     *("pbm", "pgm", "png", "pnm", "ppm", "tif", "tiff", "webp"),
 )
 IMAGE_SUFFIXES = frozenset(f".{name}" for name in _SUFFIXES)
+IMAGE_FILE = re.compile(rf"\.({'|'.join(_SUFFIXES)})\Z", re.IGNORECASE)
+RECORD_FILE = re.compile(r"\.(tfrecords?|tfrec|records?)(-\d+-of-\d+)?(\.gz)?\Z", re.IGNORECASE)
 MAX_BYTES = 2**26
 """Larger annotation files of one image are refused unread."""
 
@@ -35,8 +38,8 @@ class Files:
         )
 
 
-def find(folder: Path, suffixes: frozenset[str] = IMAGE_SUFFIXES) -> Files:
-    """The files under `folder` with one of `suffixes` in any case.
+def find(folder: Path, kind: re.Pattern[str] = IMAGE_FILE) -> Files:
+    """The files under `folder` in whose name `kind` is found.
 
     Links to files inside are followed, links to folders are not.
 
@@ -55,19 +58,19 @@ def find(folder: Path, suffixes: frozenset[str] = IMAGE_SUFFIXES) -> Files:
             elif entry.is_dir(follow_symlinks=False):
                 pending.append(name)
             else:
-                _sort_in(found, entry, name, root, suffixes)
+                _sort_in(found, entry, name, root, kind)
     found.names.sort()
     return found
 
 
-def _sort_in(found: Files, entry: "os.DirEntry[str]", name: str, root: str, suffixes: frozenset[str]) -> None:
+def _sort_in(found: Files, entry: "os.DirEntry[str]", name: str, root: str, kind: re.Pattern[str]) -> None:
     suffix = PurePosixPath(entry.name).suffix.lower()
     link = entry.is_symlink()
     if link and not f"{os.path.realpath(entry.path)}/".startswith(f"{root}/"):
         found.refused[printable(name)] = "it is a link out of the folder"
     elif link and entry.is_dir():
         found.refused[printable(name)] = "it is a link to a folder, which is not followed"
-    elif suffix not in suffixes or not (link or entry.is_file()):  # a pipe is neither
+    elif not kind.search(entry.name) or not (link or entry.is_file()):  # a pipe is neither
         found.skipped[printable(suffix)] += 1
     elif printable(name) != name:
         found.refused[printable(name)] = "its name is not UTF-8"

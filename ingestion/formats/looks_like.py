@@ -3,7 +3,7 @@
 from itertools import islice
 from pathlib import Path
 
-from ingestion.formats.files import IMAGE_SUFFIXES
+from ingestion.formats.files import IMAGE_SUFFIXES, RECORD_FILE
 
 LOOKED_AT = 2_000
 """Entries of the folder that are looked at."""
@@ -31,6 +31,8 @@ def _guess(folder: Path) -> tuple[str, str, str]:
         return "datumaro", "CVAT", f"--format cvat --folder {folder}"
     if any(_is_data_yaml(path) for path in files) or any(_is_labels(path) for path in files):
         return "yolo", "YOLO", "--data data.yaml"
+    if any(RECORD_FILE.search(path.name) for path in files):
+        return "tfrecord", "TFRecord files", f"--folder {folder}"
     nested = any(path.suffix.lower() in IMAGE_SUFFIXES and path.parent != folder for path in files)
     return ("folders", "image folders per class", f"--images {folder}") if nested else ("", "", "")
 

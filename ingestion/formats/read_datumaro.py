@@ -26,7 +26,12 @@ from lakesight.errors import FormatError, UserError
 from lakesight.tables import BOOL, STRING
 
 OURS = {"coco": "coco", "coco_instances": "coco", "voc": "voc", "voc_detection": "voc"}
-OURS |= {"imagenet": "folders", "imagenet_with_subset_dirs": "folders", "yolo_ultralytics": "yolo"}
+OURS |= {
+    "imagenet": "folders",
+    "imagenet_with_subset_dirs": "folders",
+    "yolo_ultralytics": "yolo",
+    "tf_detection_api": "tfrecord",
+}
 UNSAFE = ("cifar", "brats_numpy")
 """Formats of pickles: to read them is to run what is in them."""
 NO_CLASS = "object"

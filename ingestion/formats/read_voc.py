@@ -4,6 +4,7 @@
 its <filename> says. An image without XML lands without annotations.
 """
 
+import re
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -25,6 +26,7 @@ from ingestion.source import Source, require_any_file, require_names
 from ingestion.tasks import InTasks
 from lakesight.errors import FormatError
 
+XML_FILE = re.compile(r"\.xml\Z", re.IGNORECASE)
 EXPECTED = "a folder with Annotations/*.xml and JPEGImages/"
 
 
@@ -80,7 +82,7 @@ def _list(folder: Path, xml_folder: Path, image_folder: Path) -> tuple[Files, Fi
     fix = advice(folder, "voc")
     require_folder(xml_folder, EXPECTED, fix or "check --folder, or name the folder with --annotations")
     require_folder(image_folder, EXPECTED, fix or "check --folder, or name the folder with --images")
-    xmls, files = find(xml_folder, frozenset({".xml"})), find(image_folder)
+    xmls, files = find(xml_folder, XML_FILE), find(image_folder)
     if not xmls.names and not xmls.refused:
         raise FormatError("there is no XML file", where=str(xml_folder), expected=EXPECTED, fix=fix or "check --folder")
     if not files.names and not files.refused:

@@ -5,6 +5,7 @@ where no folder is called `images`. An image without that file has nothing on it
 """
 
 import os
+import re
 from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
@@ -20,6 +21,7 @@ from ingestion.source import Source, require_any_file, require_names
 from ingestion.tasks import InTasks
 from lakesight.errors import FormatError, UserError
 
+TEXT_FILE = re.compile(r"\.txt\Z", re.IGNORECASE)
 NO_LABELS = {"classes.txt", "README.txt", "README.dataset.txt", "README.roboflow.txt"}
 """Text that labelling tools put beside the labels."""
 
@@ -128,7 +130,7 @@ def _strays(yolo: YoloData, used: set[str]) -> dict[str, str]:
     for place in {place for places in yolo.places.values() for place in places if place.is_dir()}:
         labels = _in_labels(place.relative_to(yolo.root).as_posix())
         if labels is not None and (yolo.root / labels).is_dir():
-            found = find(yolo.root / labels, frozenset({".txt"}))
+            found = find(yolo.root / labels, TEXT_FILE)
             reasons = dict.fromkeys(found.names, "there is no image for these labels") | found.refused
             strays |= {f"{labels}/{name}": why for name, why in reasons.items()}
     return {name: why for name, why in sorted(strays.items()) if name not in used and _is_labels(name)}

@@ -104,6 +104,24 @@ def ingest_folders(
     show.ingested(ingest(root, start(root, config, override), dataset, read, force=force))
 
 
+@app.command("tfrecord")
+def ingest_tfrecord(
+    folder: Annotated[Path, typer.Option(help="Folder of *.tfrecord or *.record files, and a label map.")],
+    dataset: Dataset,
+    split: Split = None,
+    force: Force = False,
+    root: Root = DEFAULT_ROOT,
+    config: ConfigFile = None,
+    override: Override = None,
+) -> None:
+    """TFRecord files of TensorFlow's Object Detection API -> images, annotations, categories."""
+    from ingestion.formats.read_tfrecord import read_tfrecord
+    from ingestion.load import ingest
+
+    read = partial(read_tfrecord, root=root, folder=folder, dataset=dataset, split=split)
+    show.ingested(ingest(root, start(root, config, override), dataset, read, force=force))
+
+
 @app.command("datumaro")
 def ingest_datumaro(
     format_: Annotated[

@@ -1,0 +1,167 @@
+"""A `tf.train.Example` of TensorFlow's Object Detection API -> an image, its pixels and its objects (pure).
+
+Boxes are stated as fractions of the image, `xmin`, `ymin`, `xmax`, `ymax`, and stay fractions here (`xywh`).
+"""
+
+import math
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from typing import Any
+
+import msgspec
+
+from ingestion.formats.broken import Broken
+from ingestion.formats.tfrecord import Features, Values
+
+NO_CLASS = "object"
+"""Of boxes that state none."""
+CORNERS = ("xmin", "ymin", "xmax", "ymax")
+BOX, OBJECT, WHOLE = "image/object/bbox/", "image/object/", "image/class/"
+CLASS = ("class/text", "class/label")
+_ENTRY = re.compile(r"item\s*\{(.*?)\}", re.DOTALL)
+_KEY = re.compile(r"""\b(id|name|display_name)\s*:\s*(?:(\d+)|"([^"]*)"|'([^']*)')""")
+
+
+@dataclass(frozen=True)
+class Example:
+    """One image; width and height in pixels, where it states them."""
+
+    file_name: str
+    """POSIX path, that leads nowhere else than down."""
+    content: bytes
+    width: int | None
+    height: int | None
+    metadata: dict[str, str]
+    objects: list["Stated"]
+    masks: int
+    """How many masks it has, which are not read."""
+
+
+@dataclass(frozen=True)
+class Stated:
+    """A box (`xywh`, fractions of the image; None: the whole of it), or why it has none; class by name and number."""
+
+    name: str | None
+    label: int | None
+    bbox: list[float] | None
+    iscrowd: int
+    attributes: dict[str, str]
+    broken: str | None = None
+
+
+def example(features: Features, place: int) -> Example:
+    """`place`: the record's in its file, from 1 on, for images without a name.
+
+    Raises:
+        Broken: no pixels, a name that leads out, or lists of different lengths.
+    """
+    content = _first(features, "image/encoded")
+    if not isinstance(content, bytes) or not content:
+        raise Broken("it has no pixels (`image/encoded`)")
+    objects = [*_boxes(features), *_classes(features)]
+    rest = {key: values for key, values in features.items() if not key.startswith((OBJECT, WHOLE))}
+    return Example(
+        file_name=_file_name(features, place),
+        content=content,
+        width=_side(features, "image/width"),
+        height=_side(features, "image/height"),
+        metadata={key.removeprefix("image/"): _text(values) for key, values in sorted(rest.items()) if key not in _OWN},
+        objects=objects,
+        masks=len(features.get(OBJECT + "mask", ())),
+    )
+
+
+_OWN = ("image/encoded", "image/filename", "image/width", "image/height")
+
+
+def label_map(text: str) -> dict[int, str]:
+    """Id -> name of a `label_map.pbtxt`; the name to show counts, if there is one."""
+    found: dict[int, str] = {}
+    for entry in _ENTRY.finditer(text):
+        keys = {key: number or double or single for key, number, double, single in _KEY.findall(entry[1])}
+        name = keys.get("display_name") or keys.get("name")
+        if name and keys.get("id", "").isdigit():
+            found[int(keys["id"])] = name
+    return found
+
+
+def _boxes(features: Features) -> list[Stated]:
+    corners = [features.get(BOX + corner, []) for corner in CORNERS]
+    count = len(corners[0])
+    names, labels = (features.get(OBJECT + key, []) for key in CLASS)
+    stated = dict(zip([*CORNERS, *CLASS], [*corners, names, labels], strict=True))
+    lengths = {key: len(values) for key, values in stated.items() if values or key in CORNERS}
+    if set(lengths.values()) - {count}:
+        said = ", ".join(f"{length} {key}" for key, length in lengths.items())
+        raise Broken(f"its lists of objects have different lengths: {said}")
+    known = {BOX + corner for corner in CORNERS} | {OBJECT + key for key in CLASS} | {OBJECT + "mask"}
+    others = {
+        key.removeprefix(OBJECT): values
+        for key, values in sorted(features.items())
+        if key.startswith(OBJECT) and key not in known and len(values) == count
+    }
+    return [
+        _box([c[i] for c in corners], _at(names, i), _at(labels, i), {k: v[i] for k, v in others.items()})
+        for i in range(count)
+    ]
+
+
+def _box(corners: list[Any], name: Any, label: Any, others: dict[str, Any]) -> Stated:
+    crowd = others.pop("is_crowd", 0)
+    attributes = {key: _text([value]) for key, value in others.items()}
+    numbers = all(isinstance(value, int | float) and math.isfinite(value) for value in corners)
+    broken = None if numbers else f"its corners are no numbers: {corners}"
+    xmin, ymin, xmax, ymax = corners
+    bbox = None if broken else [xmin, ymin, xmax - xmin, ymax - ymin]
+    return Stated(_name(name), _label(label), bbox, int(crowd == 1), attributes, broken)
+
+
+def _classes(features: Features) -> list[Stated]:
+    """Classes of the whole image."""
+    names, labels = (features.get("image/" + key, []) for key in CLASS)
+    count = max(len(names), len(labels))
+    return [Stated(_name(_at(names, i)), _label(_at(labels, i)), None, 0, {}) for i in range(count)]
+
+
+def _at(values: Values, place: int) -> Any:
+    return values[place] if place < len(values) else None
+
+
+def _name(stated: Any) -> str | None:
+    return stated.decode(errors="replace").strip() or None if isinstance(stated, bytes) else None
+
+
+def _label(stated: Any) -> int | None:
+    return stated if isinstance(stated, int) and stated > 0 else None  # 0 is the background's
+
+
+def _first(features: Features, key: str) -> Any:
+    return _at(features.get(key, []), 0)
+
+
+def _side(features: Features, key: str) -> int | None:
+    side = _first(features, key)
+    return side if isinstance(side, int) and 0 < side < 2**31 else None
+
+
+def _file_name(features: Features, place: int) -> str:
+    stated = _first(features, "image/filename")
+    if not isinstance(stated, bytes) or not stated:
+        kind = _first(features, "image/format")
+        suffix = re.sub(r"[^a-z0-9]", "", kind.decode(errors="replace").lower()) if isinstance(kind, bytes) else ""
+        return f"{place:08d}.{suffix or 'img'}"
+    try:
+        path = PurePosixPath(re.sub(r"^[A-Za-z]:", "", stated.decode().replace("\\", "/")).lstrip("/"))
+    except UnicodeDecodeError:
+        raise Broken(f"its file name is not UTF-8: {stated[:50]!r}") from None
+    if ".." in path.parts or not path.name or "\0" in str(path):
+        raise Broken(f"its file name leads out of the folder: {stated[:50]!r}")
+    return str(path)
+
+
+def _text(values: Sequence[Any]) -> str:
+    plain = [value.decode(errors="replace") if isinstance(value, bytes) else value for value in values]
+    one = plain[0] if len(plain) == 1 else plain
+    return one if isinstance(one, str) else msgspec.json.encode(one).decode()

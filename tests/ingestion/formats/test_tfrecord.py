@@ -1,0 +1,228 @@
+"""TFRecord files: the framing, what an example says, what lands; wrong bytes cost their record."""
+
+import gzip
+import io
+import re
+import struct
+
+import pytest
+from PIL import Image
+
+from ingestion.formats import tfrecord
+from ingestion.formats.broken import Broken
+from ingestion.formats.detection_api import example, label_map
+from ingestion.formats.read_tfrecord import read_tfrecord
+from ingestion.identity import image_id
+from ingestion.load import ingest
+from lakesight import delta
+from lakesight.config import Config
+from lakesight.errors import FormatError, UserError
+
+ASSET = "converters/datumaro/tests/assets/tf_detection_api_dataset"
+
+
+def encoded(**features):
+    """A `tf.train.Example`; `image__height=[5]` is the feature `image/height`."""
+    made = tfrecord._example_class()()
+    for name, values in features.items():
+        kinds = {bytes: "bytes_list", float: "float_list", int: "int64_list"}
+        one = made.features.feature.add(key=name.replace("__", "/"))
+        getattr(one.value, kinds[type(values[0])] if values else "bytes_list").value.extend(values)
+    return made.SerializeToString()
+
+
+def framed(*records):
+    sums = tfrecord._checksum
+    parts = ((struct.pack("<Q", len(data)), data) for data in records)
+    return b"".join(length + sums(length) + data + sums(data) for length, data in parts)
+
+
+def pixels(seed, size=(40, 20)):
+    out = io.BytesIO()
+    Image.new("RGB", size, (seed, 255 - seed, 0)).save(out, "PNG")
+    return out.getvalue()
+
+
+def record(seed=1, name=b"a.png", box=(0.25, 0.5, 0.5, 1.0), **more):
+    xmin, ymin, xmax, ymax = box
+    corners = {"xmin": [xmin], "xmax": [xmax], "ymin": [ymin], "ymax": [ymax]}
+    return encoded(
+        image__encoded=[pixels(seed)], image__filename=[name], image__width=[40], image__height=[20],
+        **{f"image__object__bbox__{key}": value for key, value in corners.items()},
+        **({"image__object__class__text": [b"cat"], "image__object__class__label": [3]} | more),
+    )  # fmt: skip
+
+
+@pytest.fixture
+def read(tmp_path):
+    """A function: files (name -> bytes) -> their source."""
+
+    def run(files, known=None):
+        folder = tmp_path / "in"
+        for name, content in files.items():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            (folder / name).write_bytes(content)
+        return read_tfrecord(known or {}, root=tmp_path / "root", folder=folder, dataset="d", split=None)
+
+    return run
+
+
+@pytest.mark.realdata
+def test_the_format_of_datumaro(data, read, tmp_path, warehouse, spark):
+    folder = data / ASSET
+    report = ingest(
+        warehouse.root, Config(), "d", lambda known: read_tfrecord(known, root=warehouse.root, folder=folder, dataset="d", split=None)
+    )  # fmt: skip
+    assert report.quarantined == {}
+    images = {row["file_name"]: row for row in delta.read(warehouse, "images").to_pylist()}
+    assert {name: (row["width"], row["height"], row["split"]) for name, row in images.items()} == {
+        "train/1.jpg": (16, 16, "train"), "val/2.jpg": (8, 8, "val"), "test/3.jpg": (4, 5, "test"),
+    }  # fmt: skip
+    names = {row["category_id"]: row["name"] for row in delta.read(warehouse, "categories").to_pylist()}
+    boxes = delta.read(warehouse, "annotations").to_pylist()
+    assert sorted((names[row["category_id"]], row["bbox"]) for row in boxes) == [
+        ("label_2", [0, 4, 4, 8]), ("label_3", [0, 4, 4, 4]), ("label_3", [1, 2, 4, 2]), ("object", [2, 4, 4, 4]),
+    ]  # fmt: skip
+    assert {names[3], names[4]} == {"label_2", "label_3"}  # the label map's numbers
+    again = ingest(
+        warehouse.root, Config(), "d", lambda known: read_tfrecord(known, root=warehouse.root, folder=folder, dataset="d", split=None)
+    )  # fmt: skip
+    assert again.run_id == report.run_id  # its unpacked files are as they were
+
+
+def test_what_an_example_says(read):
+    more = {"image__object__difficult": [1], "image__object__is_crowd": [1], "image__source_id": [b"7"]}
+    source = read(
+        {
+            "my_train.record-00000-of-00001": framed(record(**more)),
+            "b/val.tfrecord.gz": gzip.compress(framed(record(2))),
+        }
+    )
+    first, second = sorted(source.records.images.to_pylist(), key=lambda row: row["split"])
+    assert (first["file_name"], first["split"], first["stated_width"]) == ("my_train/a.png", "train", 40)
+    assert (second["file_name"], second["split"]) == ("b/val/a.png", "val")
+    assert dict(first["metadata"]) == {"source_id": "7"}
+    box = next(row for row in source.records.annotations.to_pylist() if row["image_id"] == image_id("my_train/a.png"))
+    assert (box["bbox"], box["normalised"], box["iscrowd"], box["category_id"]) == ([0.25, 0.5, 0.25, 0.5], True, 1, 3)
+    assert dict(box["attributes"]) == {"difficult": "1"}
+    assert (source.images / "b/val/a.png").read_bytes() == pixels(2)
+
+
+def test_numbers_of_classes_stay_where_they_are_free(read):
+    boxes = [(b"cat", 3), (b"dog", 4), (b"cow", 5), (b"", 9)]
+    records = [
+        record(place, f"{place}.png".encode(), image__object__class__text=[name], image__object__class__label=[label])
+        for place, (name, label) in enumerate(boxes)
+    ]
+    source = read({"a.tfrecord": framed(*records)}, {"cat": 1, "bird": 4})
+    found = {row["name"]: row["category_id"] for row in source.records.categories.to_pylist()}
+    assert found == {"cat": 1, "cow": 5, "label_9": 9, "dog": 10}
+
+
+def test_an_image_without_objects_and_one_of_a_class(read):
+    plain = {"image__encoded": [pixels(1)], "image__format": [b"PNG"]}
+    whole = encoded(image__class__text=[b"cat"], image__class__label=[1], **plain)
+    source = read({"a.tfrecord": framed(encoded(**plain), whole)})
+    assert source.records.images["file_name"].to_pylist() == ["a/00000001.png", "a/00000002.png"]
+    (label,) = source.records.annotations.to_pylist()
+    assert (label["bbox"], label["image_level"], label["image_id"]) == (None, True, image_id("a/00000002.png"))
+
+
+def spoiled(change):
+    """Three records, of which `change` spoils the second."""
+    first, second, third = (framed(record(place, b"%d.png" % place)) for place in range(3))
+    return first + change(second) + third
+
+
+@pytest.mark.parametrize(
+    ("change", "reason", "left"),
+    [
+        pytest.param(lambda one: one[:50] + b"!" + one[51:], "another checksum: some of its bytes", [0, 2], id="data"),
+        pytest.param(lambda one: one[:-1] + b"!", "another checksum: some of its bytes", [0, 2], id="its checksum"),
+        pytest.param(lambda one: b"!" + one[1:], "its length has another checksum", [0], id="length"),
+        pytest.param(lambda one: one[:40], "another checksum", [0], id="lost bytes"),
+        pytest.param(lambda _: framed(b"\xff\xff"), "no tf.train.Example", [0, 2], id="no example"),
+        pytest.param(lambda _: framed(b""), "no pixels", [0, 2], id="empty"),
+        pytest.param(lambda _: framed(encoded(image__encoded=[5])), "no pixels", [0, 2], id="a number"),
+        pytest.param(lambda _: framed(record(9, b"0.png")), "another record is of '0.png'", [0, 2], id="a name again"),
+        pytest.param(lambda _: framed(record(9, b"../../x.png")), "leads out", [0, 2], id="out"),
+        pytest.param(lambda _: framed(record(9, b"\xff.png")), "not UTF-8", [0, 2], id="no text"),
+        pytest.param(lambda _: framed(record(9, b"x" * 9999)), "no file can be called", [0, 2], id="long name"),
+        pytest.param(lambda _: framed(record(9, b"0.png/x")), "no file can be called", [0, 2], id="below a file"),
+        pytest.param(
+            lambda _: framed(record(image__object__class__text=[b"a", b"b"])),
+            "different lengths: .* 2 class/text",
+            [0, 2],
+            id="lists",
+        ),
+    ],
+)
+def test_a_broken_record_costs_itself(read, change, reason, left):
+    images = read({"a.tfrecord": spoiled(change)}).records.images
+    assert [f"a/{place}.png" for place in left] == images["file_name"].drop_null().to_pylist()
+    why = images["refused_because"].drop_null().to_pylist()[0]
+    assert why.startswith("a.tfrecord: record 2: ")
+    assert re.search(reason, why)
+
+
+@pytest.mark.parametrize("size", [3, 30, 300])
+def test_a_file_cut_short(read, size):
+    whole = framed(record(0, b"0.png"))
+    images = read({"a.tfrecord": whole + framed(record(1))[:size], "b.tfrecord": whole}).records.images
+    assert images["file_name"].drop_null().to_pylist() == ["a/0.png", "b/0.png"]
+    (why,) = images["refused_because"].drop_null().to_pylist()
+    assert "record 2: the file is cut short" in why
+    cut = read({"a.tfrecord.gz": gzip.compress(whole)[:-20]}).records.images
+    assert any("cannot be read any further" in (why or "") for why in cut["refused_because"].to_pylist())
+
+
+def test_a_box_that_is_none_costs_itself(read):
+    nan = record(1, box=(float("nan"), 0.0, 1.0, 1.0))
+    (row,) = read({"a.tfrecord": framed(nan)}).records.annotations.to_pylist()
+    assert (row["refused_by"], row["image_id"]) == ("annotation_record_valid", None)
+    assert "a.tfrecord: record 1: object 1: its corners are no numbers" in row["refused_because"]
+
+
+@pytest.mark.parametrize(
+    ("files", "message"),
+    [
+        ({"a.txt": b""}, "there is no TFRecord file"),
+        ({"a.tfrecord": b""}, "there is no record"),
+        ({"a.tfrecord": b"\x89PNG" * 9}, "its length has another checksum"),
+        ({"a.tfrecord": framed(encoded(image=[b"x"]))}, "no pixels"),
+        ({"a.tfrecord": framed(record()), "m.pbtxt": b"\xff"}, "label map cannot be read"),
+    ],
+)
+def test_a_folder_that_is_none_writes_nothing(read, tmp_path, files, message):
+    with pytest.raises(FormatError, match=message):
+        read(files)
+    assert not (tmp_path / "root").exists()
+    with pytest.raises(UserError, match="cannot be read"):
+        read_tfrecord({}, root=tmp_path / "root", folder=tmp_path / "none", dataset="d", split=None)
+
+
+def test_a_bomb_is_not_unpacked():
+    bomb = struct.pack("<Q", 2**40)
+    (only,) = tfrecord.examples(io.BytesIO(bomb + tfrecord._checksum(bomb) + b"x"))
+    assert isinstance(only, Broken)
+    assert "more than 1,073,741,824 bytes" in str(only)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("item { id: 1 name: 'a b' }\nitem {\n  name: \"c\"\n  id: 2\n}", {1: "a b", 2: "c"}),
+        ('item { name: "/m/01" id: 7 display_name: "Dog" }', {7: "Dog"}),
+        ('item { name: "x" }  item { id: 0 name: "none" } {', {0: "none"}),
+        ("", {}),
+    ],
+)
+def test_label_maps(text, expected):
+    assert label_map(text) == expected
+
+
+def test_names_of_windows_and_of_whole_paths():
+    names = {b"C:\\pictures\\a.png": "pictures/a.png", b"/data/a.png": "data/a.png", "é.png".encode(): "é.png"}
+    for stated, expected in names.items():
+        features = {"image/encoded": [b"x"], "image/filename": [stated]}
+        assert example(features, 1).file_name == expected
