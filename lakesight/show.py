@@ -265,11 +265,11 @@ def served(at: "Addresses") -> None:
     _print(f"  lakesight VERB ... --set spark.remote={at.connect}\nCtrl-C ends it", markup=False)
 
 
-def piped(rows: dict[str, int]) -> None:
+def piped(schema: str, rows: dict[str, int]) -> None:
     """Rows of the pipeline's tables."""
     grid = _grid("table", "rows")
     for name, count in rows.items():
-        grid.add_row(f"lakesight_pipeline.{name}", f"{count:,}")
+        grid.add_row(f"{schema}.{name}", f"{count:,}")
     _print(grid)
 
 

@@ -1,8 +1,13 @@
 """Spark glue: files as a stream, each once; Auto Loader on Databricks, the file stream elsewhere."""
 
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
 
+from ingestion.formats.files import IMAGE_SUFFIXES
+from ingestion.formats.voc import FirstPixel
 from ingestion.read_images import MAX_FILE_BYTES
+from ingestion.watched import SUFFIXES, Format
 from lakesight.errors import ConfigError
 from lakesight.spark import on_databricks
 
@@ -10,25 +15,60 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
 FILE = "path STRING, modificationTime TIMESTAMP, length BIGINT, content BINARY"
+PATH = "regexp_replace(path, '^(file|dbfs):/*', '/')"
+"""Paths as records have them: /folder/file, without the scheme of a local or mounted disk."""
+KNOWN: dict[str, tuple[str | None, tuple[str, ...]]] = {
+    "source": (None, ()), "dataset": (None, ()), "format": (None, tuple(SUFFIXES)), "first_pixel": ("1", ("0", "1")),
+}  # fmt: skip
+"""Setting -> its default and the values it may have, where these are few."""
+IMAGE_NAMES = f"[.]({'|'.join(sorted(suffix[1:] for suffix in IMAGE_SUFFIXES))})$"
 
 
-def setting(spark: "SparkSession", name: str) -> str:
-    """A value of the pipeline's configuration.
+@dataclass(frozen=True)
+class Settings:
+    """What the pipeline's configuration says: `lakesight.source` and so on."""
+
+    source: Path
+    """The folder of the files, as their paths begin."""
+    dataset: str
+    format: Format
+    first_pixel: FirstPixel
+    """What corners of VOC boxes count from."""
+
+
+def settings(spark: "SparkSession") -> Settings:
+    """The configuration of the pipeline that runs.
 
     Raises:
-        ConfigError: it is not set.
+        ConfigError: a value is missing or none of those allowed.
     """
-    value = spark.conf.get(f"lakesight.{name}", None)
-    if value is None:
-        raise ConfigError(
-            f"the pipeline's configuration lacks lakesight.{name}",
-            expected="lakesight.source: a folder of files; lakesight.dataset: the name of the data set",
-            fix="add it to `configuration` of the pipeline",
-        )
-    return value
+    values = {name: spark.conf.get(f"lakesight.{name}", default) for name, (default, _) in KNOWN.items()}
+    for name, (_, allowed) in KNOWN.items():
+        if values[name] is None or (allowed and values[name] not in allowed):
+            raise ConfigError(
+                f"the pipeline's configuration has lakesight.{name}: {values[name]}",
+                expected=" or ".join(allowed) or "a value",
+                fix="correct `configuration` of the pipeline",
+            )
+    return Settings(
+        source=Path(str(values["source"])),
+        dataset=str(values["dataset"]),
+        format=cast("Format", values["format"]),
+        first_pixel=0 if values["first_pixel"] == "0" else 1,
+    )
 
 
-def arriving(spark: "SparkSession", source: str, *, where: str) -> "DataFrame":
+def is_labels(format_: Format) -> str:
+    """Spark SQL: whether a file is one of annotations."""
+    return "(" + " OR ".join(f"lower(path) LIKE '%{suffix}'" for suffix in SUFFIXES[format_]) + ")"
+
+
+def is_image(format_: Format) -> str:
+    """Spark SQL: whether a file may be an image. COCO files name theirs; elsewhere the suffix tells."""
+    return f"NOT {is_labels(format_)}" if format_ == "coco" else f"lower(path) RLIKE '{IMAGE_NAMES}'"
+
+
+def arriving(spark: "SparkSession", source: Path, *, where: str) -> "DataFrame":
     """(path, modified_at, arrived_at, size_bytes, content) of the files under `source` that satisfy `where`."""
     reader = spark.readStream.schema(FILE).option("recursiveFileLookup", "true")
     if on_databricks():
@@ -37,10 +77,9 @@ def arriving(spark: "SparkSession", source: str, *, where: str) -> "DataFrame":
         reader = reader.format("binaryFile")
     # As everywhere in the pipeline only `select`, `selectExpr` and `where`: what else there is resolves the tables
     # too early, and the second run would read the first one's rows.
-    files = reader.load(source).where(f"length <= {MAX_FILE_BYTES} AND ({where})")
+    files = reader.load(str(source)).where(f"length <= {MAX_FILE_BYTES} AND ({where})")
     return files.selectExpr(
-        # Paths as records have them: /folder/file, without the scheme of a local or mounted disk.
-        "regexp_replace(path, '^(file|dbfs):/*', '/') AS path",
+        f"{PATH} AS path",
         "modificationTime AS modified_at",
         "current_timestamp() AS arrived_at",
         "length AS size_bytes",

@@ -24,6 +24,13 @@ def struct_of(work: Callable[..., Any], schema: pa.Schema) -> Function:
     return _function(work, _struct(schema))
 
 
+def texts_of(work: Callable[..., Any]) -> Function:
+    """`work` gives a list of texts."""
+    from pyspark.sql.types import ArrayType, StringType
+
+    return _function(work, ArrayType(StringType()))
+
+
 def _function(work: Callable[..., Any], type_: "DataType") -> Function:
     from pyspark.sql.functions import udf
 

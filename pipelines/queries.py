@@ -2,7 +2,8 @@
 
 The counterpart of `ingestion/candidates.py`, where an id or pixels that are *taken* is explained. There the tables
 hold what came before; here all that ever came is looked at, in the order of `place`: the micro-batch it came with,
-then the file's time, path and order.
+then the file's time, path and order. `source` is what states a record, and what `quarantine` names: a COCO file, or the
+whole of a VOC or YOLO data set.
 """
 
 from collections.abc import Mapping
@@ -54,8 +55,8 @@ WITH known AS (
     a.annotation_id IS NULL OR (coalesce(a.image_level, FALSE) AND a.category_id IS NULL)
       OR c.category_id IS NOT NULL AS category_known
   FROM annotation_records a
-  LEFT JOIN images_accepted i ON i.place.file = a.place.file AND i.image_id = a.image_id
-  LEFT JOIN categories_accepted c ON c.place.file = a.place.file AND c.category_id = a.category_id
+  LEFT JOIN images_accepted i ON i.source = a.source AND i.image_id = a.image_id
+  LEFT JOIN categories_accepted c ON c.source = a.source AND c.category_id = a.category_id
 ), held AS (
   SELECT *, min_by(image_id, IF({accepts("annotations")}, place, NULL))
     OVER (PARTITION BY dataset, annotation_id) AS holder
@@ -100,7 +101,7 @@ def quarantined() -> str:
 def _refused(name: str) -> str:
     stated = ", ".join(c for c in TABLES[name].arrow.names if c not in NOT_STATED)
     return f"""
-SELECT dataset, '{name}' AS table_name, place.file.path AS source_uri, record,
+SELECT dataset, '{name}' AS table_name, source AS source_uri, record,
   sha2(concat_ws('\n', dataset, '{name}', record, array_join(errors.rule, ',')), 256) AS record_hash,
   errors, {STAMP} AS run_id, arrived_at AS quarantined_at
 FROM (

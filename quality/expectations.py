@@ -63,12 +63,13 @@ def validate(
 
 
 def _site(docs: Path) -> Any:
-    store = {"class_name": "TupleFilesystemStoreBackend", "base_directory": str(docs)}
+    view = {"module_name": "quality.docs_pages", "class_name": "Page"}
     return {
         "class_name": "SiteBuilder",
         "show_how_to_buttons": False,
-        "store_backend": store,
-        "site_index_builder": {"class_name": "DefaultSiteIndexBuilder"},
+        "store_backend": {"class_name": "TupleFilesystemStoreBackend", "base_directory": str(docs)},
+        "site_index_builder": {"class_name": "DefaultSiteIndexBuilder", "view": view},
+        "site_section_builders": {"expectations": {"view": view}, "validations": {"view": view}},
     }
 
 

@@ -25,8 +25,8 @@ svg,.none{width:100%;height:190px;background:var(--frame);display:block}
 figcaption{font-size:12px;overflow-wrap:anywhere;margin-top:4px}
 .tag{border-radius:3px;padding:0 5px;color:#fff;font-size:12px}.error{background:#c62828}.warn{background:#b26a00}
 .info{background:#456}.quarantine{background:#5b3f8c}
-rect{fill:none;vector-effect:non-scaling-stroke;stroke:#2e7d32;stroke-width:1}
-rect.bad{stroke:#e53935;stroke-width:3}
+rect{fill:none;vector-effect:non-scaling-stroke;stroke:#35d05a;stroke-width:1.5}
+rect.bad{stroke:#ff3b30;stroke-width:3}
 """
 
 
@@ -91,7 +91,7 @@ def _drawing(picture: Picture, max_pixels: int) -> str:
     data, width, height = small
     href = "data:image/jpeg;base64," + base64.b64encode(data).decode()
     image = f'<image href="{href}" width="{width}" height="{height}" preserveAspectRatio="none"/>'
-    # Boxes that are wrong may lie outside: the view is of the image alone, so that these are cut there.
+    # Boxes that are wrong may lie outside: they are shown as far as there is room beside the image.
     return f'<svg viewBox="0 0 {width} {height}">{image}{"".join(map(_rect, picture.boxes))}</svg>'
 
 

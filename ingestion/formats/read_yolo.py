@@ -74,11 +74,11 @@ def _files(data: Path, yolo: YoloData, labels: Iterable[str], records: Records) 
 
 def labels_of(image: str) -> str:
     """The label file of an image, both POSIX paths inside the data set's folder."""
-    return f"{stem(_in_labels(image) or image)}.txt"
+    return f"{stem(in_labels(image) or image)}.txt"
 
 
-def _in_labels(path: str) -> str | None:
-    """The path with its last folder `images` called `labels`; None if there is none."""
+def in_labels(path: str) -> str | None:
+    """The POSIX path with its last folder `images` called `labels`; None if there is none."""
     parts = path.split("/")
     places = [place for place, part in enumerate(parts) if part == "images"]
     return "/".join([*parts[: places[-1]], "labels", *parts[places[-1] + 1 :]]) if places else None
@@ -91,7 +91,7 @@ def _images(place: Path, root: Path, files: Files) -> Iterable[str]:
     inside = place.relative_to(root).as_posix()
     prefix = "" if inside == "." else f"{inside}/"
     found = find(place)
-    if _in_labels(inside) is None:
+    if in_labels(inside) is None:
         found.skipped.pop(".txt", None)  # labels, beside the images
     files.skipped.update(found.skipped)
     files.refused.update({f"{prefix}{name}": why for name, why in found.refused.items()})
@@ -128,7 +128,7 @@ def _strays(yolo: YoloData, used: set[str]) -> dict[str, str]:
     """Label files in label folders that belong to no image -> what is wrong with them."""
     strays: dict[str, str] = {}
     for place in {place for places in yolo.places.values() for place in places if place.is_dir()}:
-        labels = _in_labels(place.relative_to(yolo.root).as_posix())
+        labels = in_labels(place.relative_to(yolo.root).as_posix())
         if labels is not None and (yolo.root / labels).is_dir():
             found = find(yolo.root / labels, TEXT_FILE)
             reasons = dict.fromkeys(found.names, "there is no image for these labels") | found.refused

@@ -17,6 +17,8 @@ from ingestion.formats.voc import FirstPixel, VocFile, VocObject, parse
 from ingestion.identity import annotation_id, image_id
 from ingestion.records import IMAGE_RECORDS
 
+Rows = list[dict[str, Any]]
+
 
 @dataclass(frozen=True)
 class XmlFile:
@@ -31,20 +33,31 @@ class XmlFile:
 
 def read_files(folder: str, first_pixel: FirstPixel, files: Iterable[XmlFile]) -> Part:
     """(`IMAGE_RECORDS`, `NAMED`) of XML files under `folder`."""
-    images: list[dict[str, Any]] = []
-    objects: list[dict[str, Any]] = []
+    images: Rows = []
+    objects: Rows = []
     for file in files:
         try:
             if file.refused:
                 raise Broken(file.refused)
-            voc = parse(read_small(Path(folder, file.name)), first_pixel)
-            name = _image_of(file, voc)
+            content = read_small(Path(folder, file.name))
         except Broken as error:
             images += _refused(file, str(error))
             continue
-        images.append(_image(file, voc, name))
-        objects += [_object(file, name, place, found) for place, found in enumerate(voc.objects, start=1)]
+        more, found = rows_of(file, content, first_pixel)
+        images += more
+        objects += found
     return pa.Table.from_pylist(images, schema=IMAGE_RECORDS), pa.Table.from_pylist(objects, schema=NAMED)
+
+
+def rows_of(file: XmlFile, content: bytes, first_pixel: FirstPixel) -> tuple[Rows, Rows]:
+    """Rows of (`IMAGE_RECORDS`, `NAMED`) of an XML file with these bytes."""
+    try:
+        voc = parse(content, first_pixel)
+        name = _image_of(file, voc)
+    except Broken as error:
+        return _refused(file, str(error)), []
+    objects = [_object(file, name, place, found) for place, found in enumerate(voc.objects, start=1)]
+    return [_image(file, voc, name)], objects
 
 
 def _image_of(file: XmlFile, voc: VocFile) -> str:
@@ -63,7 +76,7 @@ def _image(file: XmlFile, voc: VocFile, name: str) -> dict[str, Any]:
     return image_row(name, split=file.split, metadata=voc.metadata, **size)
 
 
-def _refused(file: XmlFile, reason: str) -> list[dict[str, Any]]:
+def _refused(file: XmlFile, reason: str) -> Rows:
     """A row for each image it may be of: none of them may land as if there were nothing on it."""
     return [refused_row(name, f"{file.name}: {reason}", file.name) for name in file.images or (None,)]
 

@@ -35,7 +35,7 @@ def read_splits(files: Iterable[Path]) -> dict[str, list[str]]:
     splits: dict[str, list[str]] = {}
     for file in files:
         try:
-            lines = file.read_text(encoding="utf-8-sig").splitlines()
+            stems = stems_in(file.read_bytes())
         except OSError as error:
             raise UserError(
                 f"the split file cannot be read: {error.strerror}",
@@ -47,13 +47,28 @@ def read_splits(files: Iterable[Path]) -> dict[str, list[str]]:
             raise FormatError(
                 "the split file is not UTF-8", where=str(file), expected=expected, fix="convert it"
             ) from error
-        splits.setdefault(file.stem, []).extend(_stem(line.strip()) for line in lines if line.strip())
+        splits.setdefault(file.stem, []).extend(stems)
     return splits
+
+
+def stems_in(content: bytes) -> list[str]:
+    """The stems that a split file lists.
+
+    Raises:
+        UnicodeDecodeError: it is no UTF-8.
+    """
+    lines = (line.strip() for line in content.decode("utf-8-sig").splitlines())
+    return [_stem(line) for line in lines if line]
+
+
+def ranked(splits: Iterable[str]) -> list[str]:
+    """Splits in the order in which they count for an image that is in several."""
+    return [*FIRST, *sorted(set(splits) - {*FIRST, EITHER})]
 
 
 def assign(splits: dict[str, list[str]], stems: set[str]) -> tuple[dict[str, str], list[str]]:
     """(stem -> split, what to tell of images in several splits and of lines that name none)."""
-    rank = [*FIRST, *sorted(set(splits) - {*FIRST, EITHER})]
+    rank = ranked(splits)
     found: dict[str, str] = {}
     several: set[str] = set()
     for split in rank:

@@ -17,6 +17,7 @@ from ingestion.formats.yolo import KptShape, parse_line
 from ingestion.identity import annotation_id, image_id
 from ingestion.records import ANNOTATION_RECORDS, IMAGE_RECORDS
 
+Rows = list[dict[str, Any]]
 SHOWN = 1_000
 """Characters of a line that a refused record shows."""
 
@@ -32,28 +33,45 @@ class LabelFile:
 
 def read_files(root: str, kpt_shape: KptShape | None, files: Iterable[LabelFile]) -> Part:
     """(`IMAGE_RECORDS`, `ANNOTATION_RECORDS`) of images under `root`; one without a label file has nothing on it."""
-    images: list[dict[str, Any]] = []
-    objects: list[dict[str, Any]] = []
+    images: Rows = []
+    objects: Rows = []
     for file in files:
         try:
-            lines = _lines(root, file.labels)
+            content = _content(root, file.labels)
         except Broken as error:
-            images.append(refused_row(file.image, f"{file.labels}: {error}", file.labels))
+            images.append(_refused(file, error))
             continue
-        images.append(image_row(file.image, split=file.split))
-        objects += [_object(file, place, line, kpt_shape) for place, line in enumerate(lines, start=1) if line.strip()]
+        image, found = rows_of(file, content, kpt_shape)
+        images.append(image)
+        objects += found
     return pa.Table.from_pylist(images, schema=IMAGE_RECORDS), pa.Table.from_pylist(objects, schema=ANNOTATION_RECORDS)
 
 
-def _lines(root: str, labels: str) -> list[str]:
+def rows_of(file: LabelFile, content: bytes | None, kpt_shape: KptShape | None) -> tuple[dict[str, Any], Rows]:
+    """(a row of `IMAGE_RECORDS`, rows of `ANNOTATION_RECORDS`); `content` of the label file, None if there is none."""
+    try:
+        lines = _lines(content or b"")
+    except Broken as error:
+        return _refused(file, error), []
+    objects = [_object(file, place, line, kpt_shape) for place, line in enumerate(lines, start=1) if line.strip()]
+    return image_row(file.image, split=file.split), objects
+
+
+def _refused(file: LabelFile, why: Broken) -> dict[str, Any]:
+    return refused_row(file.image, f"{file.labels}: {why}", file.labels)
+
+
+def _content(root: str, labels: str) -> bytes | None:
     path = Path(root, labels)
     if path.is_symlink() and not path.resolve().is_relative_to(os.path.realpath(root)):
         raise Broken("it is a link out of the folder")
-    if not os.path.lexists(path):
-        return []
+    return read_small(path) if os.path.lexists(path) else None
+
+
+def _lines(content: bytes) -> list[str]:
     try:
         # Not splitlines(): that also splits at form feeds and the like, and lines would be miscounted.
-        return read_small(path).decode("utf-8-sig").replace("\r\n", "\n").replace("\r", "\n").split("\n")
+        return content.decode("utf-8-sig").replace("\r\n", "\n").replace("\r", "\n").split("\n")
     except UnicodeDecodeError:
         raise Broken("it is not text") from None
 

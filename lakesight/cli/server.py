@@ -2,7 +2,7 @@
 
 import signal
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -33,8 +33,11 @@ def server(
 
 @app.command()
 def pipeline(
-    source: Annotated[Path, typer.Option(help="Folder of COCO files `<what>_<name>.json` and image folders `<name>`.")],
+    source: Annotated[Path, typer.Option(help="COCO: `<what>_<name>.json`, folders `<name>`; a VOC or YOLO folder.")],
     dataset: Annotated[str, typer.Option(help="Name the data set goes by in all tables.")],
+    format_: Annotated[Literal["coco", "voc", "yolo"], typer.Option("--format", help="What the files are.")] = "coco",
+    first_pixel: Annotated[int, typer.Option(min=0, max=1, help="VOC: 0 if corners count from 0, not from 1.")] = 1,
+    schema: Annotated[str, typer.Option(help="Schema of the tables, one a pipeline.")] = "lakesight_pipeline",
     full_refresh: Annotated[
         bool, typer.Option("--full-refresh", help="Forget what was read and read it again.")
     ] = False,
@@ -42,9 +45,9 @@ def pipeline(
     config: ConfigFile = None,
     override: Override = None,
 ) -> None:
-    """Update the declarative pipeline: what is new under a folder -> schema lakesight_pipeline."""
-    from pipelines.run import run
+    """Update a declarative pipeline: what is new under a folder -> tables of a schema of its own."""
+    from pipelines.run import Pipeline, run
 
     settings = start(root, config, override)
-    rows = run(create_warehouse(root), settings, source=source, dataset=dataset, full_refresh=full_refresh)
-    show.piped(rows)
+    asked = Pipeline(source, dataset, format_, 0 if first_pixel == 0 else 1, schema)
+    show.piped(schema, run(create_warehouse(root), settings, asked, full_refresh=full_refresh))

@@ -3,18 +3,17 @@
 from pyspark import pipelines as dp
 from pyspark.sql import DataFrame, SparkSession
 
-from pipelines.arrivals import arriving, setting
+from pipelines.arrivals import arriving, is_image, is_labels, settings
 
 spark = SparkSession.active()
-SOURCE = setting(spark, "source")
-IS_JSON = "lower(path) LIKE '%.json'"
+SET = settings(spark)
 
 
-@dp.table(comment="COCO files as they came")
+@dp.table(comment="Annotation files as they came")
 def annotation_files() -> DataFrame:
-    return arriving(spark, SOURCE, where=IS_JSON)
+    return arriving(spark, SET.source, where=is_labels(SET.format))
 
 
-@dp.table(comment="All other files as they came: the images' bytes are here, and only here")
+@dp.table(comment="Images as they came: their bytes are here, and only here")
 def image_files() -> DataFrame:
-    return arriving(spark, SOURCE, where=f"NOT ({IS_JSON})")
+    return arriving(spark, SET.source, where=is_image(SET.format))

@@ -1,43 +1,14 @@
-"""Declarative Pipelines (Spark): files -> records and facts (streams) -> images, annotations, ... (sets)."""
+"""Declarative Pipelines (Spark): image files -> facts (a stream), records and facts -> images, ... (sets)."""
 
 from pyspark import pipelines as dp
-from pyspark.sql import Column, DataFrame, SparkSession
-from pyspark.sql import functions as F
+from pyspark.sql import DataFrame, SparkSession
 
 from lakesight.tables import TABLES
 from pipelines import parsing, queries
-from pipelines.arrivals import setting
-from pipelines.functions import rows_of, struct_of
+from pipelines.functions import struct_of
 from pipelines.rules import accept
 
 spark = SparkSession.active()
-SOURCE = F.lit(setting(spark, "source"))
-DATASET = F.lit(setting(spark, "dataset"))
-FILE = "struct(arrived_at, modified_at, path)"
-
-
-def _records(rows: Column) -> DataFrame:
-    """The records of each annotation file, with `place`: where each stands in all that ever came."""
-    files = spark.readStream.table("annotation_files")
-    records = files.select("path", "modified_at", "arrived_at", DATASET.alias("dataset"), F.explode(rows).alias("row"))
-    return records.selectExpr(
-        "row.*", "dataset", "arrived_at", f"struct({FILE} AS file, row.ordinal AS ordinal) AS place"
-    )
-
-
-@dp.table(comment="Image records of COCO files")
-def image_records() -> DataFrame:
-    return _records(rows_of(parsing.image_rows, parsing.IMAGE_ROWS)("path", "content", SOURCE, DATASET))
-
-
-@dp.table(comment="Annotation records of COCO files")
-def annotation_records() -> DataFrame:
-    return _records(rows_of(parsing.annotation_rows, parsing.ANNOTATION_ROWS)("path", "content"))
-
-
-@dp.table(comment="Category records of COCO files")
-def category_records() -> DataFrame:
-    return _records(rows_of(parsing.category_rows, parsing.CATEGORY_ROWS)("path", "content"))
 
 
 @dp.table(comment="What the bytes of an image file say, or why they do not decode")

@@ -82,14 +82,15 @@ def _ingest(server, source, split):
 
 @pytest.mark.parametrize("table", COLUMNS)
 def test_silver_is_what_the_batch_path_writes(updated, table):
-    rows = {
-        schema: updated.server.query(
-            f"SELECT {COLUMNS[table]} FROM {schema}.{table} WHERE dataset = 'piped' ORDER BY {KEYS[table]}"
-        )
-        for schema in ("lakesight_pipeline", "lakesight")
-    }
-    assert rows["lakesight"]
-    assert rows["lakesight_pipeline"] == rows["lakesight"]
+    batch, piped = (_rows(updated.server, schema, table) for schema in ("lakesight", "lakesight_pipeline"))
+    assert batch
+    assert piped == batch
+
+
+def _rows(server, schema, table, dataset="piped"):
+    return server.query(
+        f"SELECT {COLUMNS[table]} FROM {schema}.{table} WHERE dataset = '{dataset}' ORDER BY {KEYS[table]}"
+    )
 
 
 def _text(row):
@@ -98,13 +99,13 @@ def _text(row):
     return json.dumps(rounded, sort_keys=True, default=str)
 
 
-def _refusals(server, schema):
-    rows = server.query(f"SELECT table_name, record, errors FROM {schema}.quarantine WHERE dataset = 'piped'")
+def _refusals(server, schema, dataset="piped"):
+    rows = server.query(f"SELECT table_name, record, errors FROM {schema}.quarantine WHERE dataset = '{dataset}'")
     return Counter((row["table_name"], _id(json.loads(row["record"])), _reasons(row["errors"])) for row in rows)
 
 
 def _id(record):
-    return str(record.get("id", record.get("annotation_id")))
+    return str(record.get("id", record.get("annotation_id", json.dumps(record))))
 
 
 def _reasons(errors):

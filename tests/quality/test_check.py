@@ -1,6 +1,7 @@
 """The check on real tables: counts, the gate, Data Docs, Great Expectations' agreement."""
 
 import json
+import re
 
 import pytest
 
@@ -30,6 +31,18 @@ def rows(warehouse, run_id):
     return {row["rule"]: row for row in found if row["run_id"] == run_id}
 
 
+def refuse_what_needs_the_internet(site):
+    """Links (<a>) may lead anywhere; all else is in the site, and so are the pages that its pages lead to."""
+    for page in site.rglob("*.html"):
+        text = page.read_text()
+        outside = re.findall(r"<(?!a\b)[^>]*\b(?:src|href)=[\"']?(?:https?:)?//[^>]*>|(?:url\(|@import)[^;)]*//", text)
+        assert not outside, page
+        inside = re.findall(r"<a\s[^>]*href=\"([^\"#:]+)\"", text)
+        assert inside
+        for link in inside:
+            assert (page.parent / link).is_file(), (page, link)
+
+
 @pytest.mark.slow
 def test_planted_defects_are_counted_and_pass(warehouse, planted):
     config = Config(check=CheckConfig(min_class_annotations=1000))  # so that something is warned of
@@ -51,6 +64,8 @@ def test_planted_defects_are_counted_and_pass(warehouse, planted):
     pages = list(report.data_docs.parent.rglob("validations/**/*.html"))
     assert len(pages) == len(CHECKED) - 1  # there is one split: nothing to compare
     assert "annotation_box_inside" in "".join(page.read_text() for page in pages)
+    assert docs.count(report.run_id) == len(pages)
+    refuse_what_needs_the_internet(report.data_docs.parent)
     # Again: the same run, no row more; what fails it is another question.
     version = delta.version(warehouse, "quality_results")
     assert check(warehouse, config) == report
