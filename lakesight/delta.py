@@ -1,6 +1,7 @@
 """Delta without a JVM (delta-rs): create tables, read them, plan a pinned snapshot, commit exactly once."""
 
 from collections.abc import Iterable, Sequence
+from typing import Any, Literal
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -8,39 +9,71 @@ from deltalake import (
     ColumnProperties,
     CommitProperties,
     DeltaTable,
+    Schema,
     Transaction,
     WriterProperties,
     write_deltalake,
 )
 from deltalake.exceptions import DeltaError, TableNotFoundError
 
-from lakesight.errors import TableError
-from lakesight.snapshot import Snapshot, plan_table
+from lakesight.errors import SetupError, TableError
+from lakesight.snapshot import Snapshot, lacking, plan_table
 from lakesight.tables import TABLES, Table
 from lakesight.warehouse import Warehouse
 
 ROWS_PER_GROUP = 64
 """Of tables with image bytes: a random row costs one row group of some 8 MB, not the file."""
 TARGET_FILE_BYTES = 256 * 2**20
+OTHERS_STAY: Literal["merge"] = "merge"
+"""Rows may lack columns of a table: those that its users have added are NULL in them."""
 
 
 def create_tables(warehouse: Warehouse) -> None:
-    """Create every table of the contract that is not there yet, with widely readable protocol features only."""
+    """Create every table of the contract that is not there yet, with widely readable protocol features only.
+
+    A table of an older version gets the columns that it lacks, NULL in the rows it has.
+
+    Raises:
+        TableError: it lacks a column that must not be NULL.
+        SetupError: a table would have to be written, and cannot be.
+    """
     for table in TABLES.values():
-        if warehouse.exists(table.name):
+        if warehouse.exists(table.name) and not lacking(open_table(warehouse, table.name), table.name):
             continue
-        with warehouse.lock(table.name):
-            DeltaTable.create(
-                warehouse.path(table.name),
-                schema=table.arrow,
-                mode="ignore",
-                name=table.name,
-                description=f"One row is {table.row}.",
-                configuration=_properties(table),
-            )
+        try:
+            with warehouse.lock(table.name):
+                _create_or_extend(warehouse, table)
+        except OSError as error:
+            raise SetupError(
+                f"table {table.name} is not as this version needs it, and cannot be written: {error}",
+                where=str(warehouse.path(table.name)),
+                fix="make the folder writable for once, or use the version that wrote the tables",
+            ) from error
 
 
-def _properties(table: Table) -> dict[str, str | None]:
+def _create_or_extend(warehouse: Warehouse, table: Table) -> None:
+    handle = DeltaTable.create(
+        warehouse.path(table.name),
+        schema=table.arrow,
+        mode="ignore",
+        name=table.name,
+        description=f"One row is {table.row}.",
+        configuration={**_properties(table)},
+    )
+    later = lacking(handle, table.name)
+    if required := [column.name for column in later if column.required]:
+        raise TableError(
+            f"table {table.name} has no column {', '.join(required)}, which must not be NULL",
+            where=str(warehouse.path(table.name)),
+            expected=f"the columns of `{table.name}` in docs/tables.md",
+            fix="run the stage that writes it again, into another --root",
+        )
+    if later:
+        handle.alter.add_columns(list(Schema.from_arrow(pa.schema([column.field for column in later])).fields))
+        handle.alter.set_table_properties(_properties(table))
+
+
+def _properties(table: Table) -> dict[str, str]:
     """Statistics on flat columns only: a min/max of `content` would be a whole JPEG in the log."""
     flat = [c.name for c in table.columns if not pa.types.is_nested(c.type) and c.name != table.bytes_column]
     return {
@@ -124,13 +157,15 @@ def commit(
         if (handle.transaction_version(app_id) or 0) >= txn:
             return False
         once = CommitProperties(app_transactions=[Transaction(app_id, txn)])
-        layout = _writer_properties(table)
+        how: dict[str, Any] = {
+            "writer_properties": _writer_properties(table),
+            "commit_properties": once,
+            "schema_mode": OTHERS_STAY,
+        }
         if replacing is None:
-            write_deltalake(handle, data, mode="append", writer_properties=layout, commit_properties=once)
+            write_deltalake(handle, data, mode="append", **how)
         else:
-            write_deltalake(
-                handle, data, mode="overwrite", predicate=replacing, writer_properties=layout, commit_properties=once
-            )
+            write_deltalake(handle, data, mode="overwrite", predicate=replacing, **how)
     return True
 
 
@@ -139,7 +174,13 @@ def append(warehouse: Warehouse, name: str, tables: Iterable[pa.Table]) -> None:
     table = TABLES[name]
     batches = (batch for rows in tables for batch in rows.select(table.arrow.names).cast(table.arrow).to_batches())
     reader = pa.RecordBatchReader.from_batches(table.arrow, batches)
-    write_deltalake(warehouse.path(name), reader, mode="append", writer_properties=_writer_properties(table))
+    write_deltalake(
+        warehouse.path(name),
+        reader,
+        mode="append",
+        schema_mode=OTHERS_STAY,
+        writer_properties=_writer_properties(table),
+    )
 
 
 def last_txn(warehouse: Warehouse, name: str, app_id: str) -> int:

@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 from deltalake import DeltaTable
 
 from lakesight.errors import TableError
+from lakesight.tables import TABLES, Column
 
 READABLE_FEATURES = {"timestampNtz", "deletionVectors", "columnMapping", "v2Checkpoint"}
 """Reader features beyond protocol 1 that `units_of` gives the right rows of."""
@@ -87,8 +88,18 @@ class Snapshot:
     schema: pa.Schema
 
     def read(self, columns: Sequence[str] | None = None, where: pc.Expression | None = None) -> pa.Table:
-        """All rows that satisfy `where`, in the order of the units; it may look at columns that are not asked for."""
+        """All rows that satisfy `where`, in the order of the units; it may look at columns that are not asked for.
+
+        Raises:
+            TableError: the table has no such column.
+        """
         names = self.schema.names if columns is None else list(columns)
+        if unknown := sorted(set(names) - set(self.schema.names)):
+            raise TableError(
+                f"table {self.table} has no column {', '.join(unknown)} in version {self.version}",
+                expected=f"the columns of `{self.table}` in docs/tables.md",
+                fix="read a later version, or write the table again in another --root",
+            )
         empty = pa.schema([self.schema.field(name) for name in names]).empty_table()
         return pa.concat_tables([empty, *self.parts(names, where)])
 
@@ -143,14 +154,21 @@ def _source(path: str) -> str | pa.MemoryMappedFile:
 
 
 def plan_table(table: DeltaTable, name: str) -> Snapshot:
-    """The (file, row group) units of the loaded version, by path and row group.
+    """The (file, row group) units of the loaded version, by path and row group; columns it does not have yet are NULL.
 
     Raises:
         TableError: the table has a feature that is not understood here; or a file is gone.
     """
     _refuse_unreadable(table, name)
-    layout = _layout(pa.schema(table.schema().to_arrow()))
+    later = [column.field for column in lacking(table, name) if not column.required]
+    layout = _layout(pa.schema([*pa.schema(table.schema().to_arrow()), *later]))
     return Snapshot(name, table.version(), tuple(_units(table, layout)), layout.logical)
+
+
+def lacking(table: DeltaTable, name: str) -> list[Column]:
+    """The contract's columns that this version of a table, which an older Lakesight has made, has not got."""
+    there = {field.name for field in table.schema().fields}
+    return [column for column in TABLES[name].columns if column.name not in there] if name in TABLES else []
 
 
 def _units(table: DeltaTable, layout: Layout) -> Iterator[Unit]:

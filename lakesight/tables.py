@@ -26,6 +26,11 @@ class Column:
     doc: str
     required: bool = False
 
+    @property
+    def field(self) -> pa.Field:
+        """The Arrow field."""
+        return pa.field(self.name, self.type, not self.required)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Table:
@@ -43,7 +48,7 @@ class Table:
     @property
     def arrow(self) -> pa.Schema:
         """The Arrow schema, in column order."""
-        return pa.schema([pa.field(c.name, c.type, not c.required) for c in self.columns])
+        return pa.schema([column.field for column in self.columns])
 
     @property
     def ddl(self) -> str:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 import numpy as np
@@ -12,24 +12,34 @@ import pyarrow.compute as pc
 
 from lakesight import delta
 from lakesight.errors import FormatError, UserError
+from lakesight.rle import runs
 from lakesight.tables import IMAGES
 from lakesight.warehouse import Warehouse, new_run_id
 from serving.rows import fence, nest, prediction_rows
+
+Int64 = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
+Side = Annotated[int, msgspec.Meta(ge=0, le=2**31 - 1)]
 
 
 class Rle(msgspec.Struct):
     """A compressed mask of the stored image."""
 
     counts: str
-    size: tuple[int, int]
+    size: tuple[Side, Side]
     """Height, width."""
+
+    def __post_init__(self) -> None:
+        """Its runs are as many pixels as it has."""
+        height, width = self.size
+        if (pixels := sum(runs(self.counts))) != height * width:
+            raise ValueError(f"the runs of `counts` are {pixels} pixels, and the mask {height} x {width}")
 
 
 class Result(msgspec.Struct):
     """One record of COCO's results format: a box, a mask, or both. Other keys are not looked at."""
 
-    image_id: int
-    category_id: int
+    image_id: Int64
+    category_id: Int64
     score: float
     bbox: tuple[float, float, float, float] | None = None
     """xywh, pixels; None: the extent of the mask."""
@@ -119,7 +129,7 @@ def read_results(path: Path) -> list[Result]:
         raise UserError(
             f"the results cannot be read: {error.strerror}", where=str(path), fix="check --results"
         ) from error
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise FormatError(f"this is not COCO results: {error}", where=str(path), expected=expected) from error
 
 

@@ -24,7 +24,7 @@ def cause(error: TrainingFailedError) -> Exception:
     failures = error.worker_failures if isinstance(error, WorkerGroupError) else {}
     dead = [rank for rank, failure in failures.items() if hasattr(failure, "health_check_failure")]
     if not dead:
-        return error  # type: ignore[no-any-return]  # ray has no types
+        return error
     return SetupError(
         f"the process of worker {', '.join(map(str, dead))} died",
         where="most often the system killed it for the memory it took",

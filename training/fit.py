@@ -122,7 +122,7 @@ def _ray_train(warehouse: Warehouse, config: Config, material: Inputs, row: runs
                 num_to_keep=settings.keep_checkpoints, checkpoint_score_attribute=score
             ),
             failure_config=ray.train.FailureConfig(max_failures=settings.max_failures),
-            callbacks=[EndAtUserError()],
+            callbacks=[EndAtUserError()],  # type: ignore[list-item]  # typed as of Train V1
         ),
     )
     try:

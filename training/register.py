@@ -129,7 +129,7 @@ def _pick(known: list[Any], name: str, version: str | None, client: "MlflowClien
             f"no model is called {name!r}",
             where="model registry",
             expected=f"one of {', '.join(names)}, or a run id" if names else "a registered model; there is none yet",
-            fix="`lakesight register` after training",
+            fix="`lakesight register` after training; for detections made elsewhere `lakesight import-detections`",
         )
     for found in known:
         if version in (None, str(found.version)):

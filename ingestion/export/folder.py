@@ -18,15 +18,16 @@ def whole(target: Path, *, force: bool) -> Iterator[Path]:
     """An empty folder beside `target`, which takes its place when the block ends; dropped if the block raises.
 
     Raises:
-        UserError: there is something at `target`, and no `force`, or it was not exported by us.
+        UserError: there is something at `target`, and no `force`, or it was not exported by us; or nothing can be
+            written there.
     """
     partial, replaced = (target.with_name(f".{target.name}.{state}") for state in ("partial", "replaced"))
     if replaced.exists() and not target.exists():  # a run was killed between the two renames below
         replaced.rename(target)
     _refuse_occupied(target, force=force)
-    target.parent.mkdir(parents=True, exist_ok=True)
     shutil.rmtree(partial, ignore_errors=True)  # of a run that was killed
-    partial.mkdir()
+    with _writing(target):
+        partial.mkdir(parents=True)
     try:
         yield partial
         if target.exists():
@@ -36,6 +37,19 @@ def whole(target: Path, *, force: bool) -> Iterator[Path]:
     finally:
         for folder in (partial, replaced):
             shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def _writing(target: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise UserError(
+            f"it cannot be written: {error.strerror}",
+            where=str(target),
+            expected="a place that you may write to, with room for it",
+            fix="choose another --to",
+        ) from error
 
 
 def _refuse_occupied(target: Path, *, force: bool) -> None:
@@ -59,9 +73,10 @@ def write(folder: Path, name: str, pieces: Iterable[bytes]) -> int:
 
     Raises:
         TableError: `name` leads out of the folder, or is there already.
+        UserError: it cannot be written.
     """
     path = place(folder, name)
-    with path.open("xb") as file:
+    with _writing(path), path.open("xb") as file:
         return sum(file.write(piece) for piece in pieces)
 
 
@@ -94,14 +109,15 @@ def write_file(target: Path, pieces: Iterable[bytes], *, force: bool) -> None:
     """A file that appears whole.
 
     Raises:
-        UserError: there is one already, and no `force`.
+        UserError: there is one already, and no `force`; or it cannot be written.
     """
     if target.exists() and not force:
         raise UserError(
             "the file to export to exists", where=str(target), expected="a new file", fix="add --force to replace it"
         )
-    target.parent.mkdir(parents=True, exist_ok=True)
     partial = target.with_name(f".{target.name}.partial")
-    with partial.open("wb") as file:
-        file.writelines(pieces)
-    partial.replace(target)
+    with _writing(target):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with partial.open("wb") as file:
+            file.writelines(pieces)
+        partial.replace(target)

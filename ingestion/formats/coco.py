@@ -4,7 +4,6 @@ Which flavour a file is - instances, keypoints, captions, panoptic, image labels
 `ingestion/formats/coco_annotations.py`. Images, categories and further keys are the same in all of them.
 """
 
-import json
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
@@ -23,6 +22,7 @@ from ingestion.formats.json_records import (
     no_gc,
     records,
 )
+from ingestion.formats.lenient import in_utf8, standard
 from ingestion.records import CATEGORY_RECORDS, IMAGE_RECORDS, Records
 from lakesight.errors import FormatError
 
@@ -71,7 +71,7 @@ def parse(data: bytes, where: str, flavour: Flavour | None = None) -> Records:
             _images(file.images),
             annotations,
             _categories(file.categories or []),
-            info=further(data, set(LISTS)),
+            info=_info(data),
             flavour=kind,
         )
     if flavour is None:
@@ -89,19 +89,21 @@ def _open(data: bytes, where: str) -> tuple[_File, bytes]:
     except RecursionError as error:
         raise _no_json(error, where) from error
     except msgspec.DecodeError:
-        data = _without_constants(data, where)
+        data = standard(in_utf8(data))
     try:
         return msgspec.json.decode(data, type=_File), data
     except msgspec.ValidationError as error:
         raise _no_coco(data, str(error), where) from error
-
-
-def _without_constants(data: bytes, where: str) -> bytes:
-    """Python writes NaN and Infinity, which JSON has not: as strings they cost their record, not the file."""
-    try:
-        return msgspec.json.encode(json.loads(data, parse_constant=str))
-    except (ValueError, RecursionError) as error:
+    except (msgspec.DecodeError, RecursionError) as error:
         raise _no_json(error, where) from error
+
+
+def _info(data: bytes) -> dict[str, str]:
+    """The file's other keys; they are no record that could be refused, so what is no text in them is replaced."""
+    try:
+        return further(data, set(LISTS))
+    except UnicodeDecodeError:
+        return further(data.decode(errors="replace").encode(), set(LISTS))
 
 
 def _no_json(error: Exception, where: str) -> FormatError:

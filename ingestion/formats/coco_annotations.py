@@ -12,6 +12,7 @@ A panoptic file has an annotation an image; each of its segments becomes one her
 import hashlib
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any, Literal
 
 import msgspec
@@ -96,13 +97,14 @@ def annotation_records(raw: msgspec.Raw, where: str, flavour: Flavour | None = N
         msgspec.ValidationError: it is no list.
     """
     strict = _strict_boxes(raw) if flavour in (None, "instances", "labels") else None
-    if strict is None:
-        raws = msgspec.json.decode(raw, type=list[msgspec.Raw])
-        flavour = flavour or one_flavour(flavours(raws), where)
-        return flavour, _READERS[flavour](raws)
-    labels = flavour == "labels" if flavour else bool(strict) and all(_is_label(box) for box in strict)
-    columns = _box_columns(strict, range(len(strict)), None, labels)
-    return "labels" if labels else "instances", records(ANNOTATION_RECORDS, columns, [])
+    if strict is not None:
+        labels = flavour == "labels" if flavour else bool(strict) and all(_is_label(box) for box in strict)
+        with suppress(UnicodeDecodeError):  # in a segmentation, which was not looked at yet
+            columns = _box_columns(strict, range(len(strict)), None, labels)
+            return "labels" if labels else "instances", records(ANNOTATION_RECORDS, columns, [])
+    raws = msgspec.json.decode(raw, type=list[msgspec.Raw])
+    flavour = flavour or one_flavour(flavours(raws), where)
+    return flavour, _READERS[flavour](raws)
 
 
 def _strict_boxes(raw: msgspec.Raw) -> list[_StrictBox] | None:

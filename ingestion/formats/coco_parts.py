@@ -122,7 +122,7 @@ def _image_ids(annotations: bytes) -> list[bytes]:
 def _ids(record: bytes) -> _Ids | None:
     try:
         return msgspec.json.decode(record, type=_Ids)
-    except msgspec.ValidationError:
+    except (msgspec.DecodeError, UnicodeDecodeError):
         return None
 
 

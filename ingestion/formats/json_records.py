@@ -49,7 +49,10 @@ def each(raws: Sequence[msgspec.Raw], kind: type, rule: str) -> tuple[list[Typed
         try:
             text.decode()
             good.append(Typed(ordinal, typed(text, kind), text))
-        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        except UnicodeDecodeError as error:
+            near = text[max(error.start - 20, 0) : error.start + 12].decode(errors="backslashreplace")
+            refused.append(refusal(ordinal, text, rule, f"it has what is no text (UTF-8): {near}"))
+        except (msgspec.MsgspecError, RecursionError) as error:
             refused.append(refusal(ordinal, text, rule, str(error)))
     return good, refused
 

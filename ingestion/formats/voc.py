@@ -7,7 +7,8 @@ w = xmax - xmin. Numbers need not be whole; nothing is rounded.
 
 import math
 from dataclasses import dataclass
-from typing import Literal, NoReturn, TypeAlias
+from itertools import count
+from typing import Literal, TypeAlias
 from xml.etree.ElementTree import Element, TreeBuilder
 from xml.parsers import expat
 
@@ -17,6 +18,8 @@ from ingestion.formats.broken import Broken
 
 FirstPixel = Literal[0, 1]
 CORNERS = ("xmin", "ymin", "xmax", "ymax")
+MAX_ELEMENTS = 2**20
+"""A file of more is refused: each takes a hundred bytes of memory, and can be written in four."""
 Nested: TypeAlias = "str | dict[str, Nested] | list[Nested]"
 
 
@@ -45,7 +48,7 @@ def parse(data: bytes, first_pixel: FirstPixel) -> VocFile:
     """One annotation file.
 
     Raises:
-        Broken: no XML, entities in it, another root than `annotation`, or a size that is no number.
+        Broken: no XML, declarations of entities and so on, another root than `annotation`, a size that is none.
     """
     root = _tree(data)
     if root.tag != "annotation":
@@ -63,14 +66,21 @@ def parse(data: bytes, first_pixel: FirstPixel) -> VocFile:
 
 
 def _tree(data: bytes) -> Element:
-    """The root; entities are refused, as they can grow without bound or name other files."""
+    """The root; what could grow without bound, or read other files, is refused before it does."""
     builder = TreeBuilder()
+    elements = count(1)
+
+    def start(tag: str, attributes: dict[str, str]) -> None:
+        if next(elements) > MAX_ELEMENTS:
+            raise Broken(f"it has more than {MAX_ELEMENTS:,} elements")
+        builder.start(tag, attributes)
+
     parser = expat.ParserCreate()
     parser.buffer_text = True
-    parser.StartElementHandler = builder.start
+    parser.StartElementHandler = start
     parser.EndElementHandler = builder.end
     parser.CharacterDataHandler = builder.data
-    parser.EntityDeclHandler = _refuse_entity
+    parser.StartDoctypeDeclHandler = _refuse_declarations
     try:
         parser.Parse(data, True)
         return builder.close()
@@ -78,8 +88,9 @@ def _tree(data: bytes) -> Element:
         raise error if isinstance(error, Broken) else Broken(f"it is not XML: {error}") from error
 
 
-def _refuse_entity(*_: object) -> NoReturn:
-    raise Broken("it declares entities, which are refused")
+def _refuse_declarations(name: str, system: str | None, public: str | None, inside: bool) -> None:
+    if system or public or inside:
+        raise Broken("its DOCTYPE names a file or declares entities or the like, which are refused")
 
 
 def _side(root: Element, name: str) -> int | None:

@@ -12,6 +12,7 @@ from typing import Protocol
 
 import msgspec
 
+from ingestion.formats.lenient import standard
 from lakesight.errors import FormatError
 
 WINDOW = 16 * 2**20
@@ -36,7 +37,8 @@ class Bytes(Protocol):
 def members(data: Bytes, arrays: Collection[str], where: str, window: int = WINDOW) -> Iterator[tuple[str, bytes]]:
     """(key, JSON) of a JSON object in its order; an array of objects under one of `arrays` comes as several lists.
 
-    `window`: bytes of such a list, unless one record is longer. NaN and Infinity, which Python writes, are strings.
+    `window`: bytes of such a list, unless one record is longer. What only some writers take for JSON is made JSON
+    (`ingestion/formats/lenient.py`).
 
     Raises:
         FormatError: not a JSON object.
@@ -44,7 +46,7 @@ def members(data: Bytes, arrays: Collection[str], where: str, window: int = WIND
     at = _expect(data, 3 if data[:3] == b"\xef\xbb\xbf" else 0, b"{", where)
     while (at := _skip(data, at)) < len(data) and data[at : at + 1] != b"}":
         end = _end_of_value(data, at, where)
-        key: str = msgspec.json.decode(data[at:end])
+        key = _key(data[at:end], where, at)
         at = _skip(data, _expect(data, end, b":", where))
         if key in arrays and data[at : at + 1] == b"[":
             for behind, part in _windows(data, at + 1, window, where):
@@ -52,12 +54,19 @@ def members(data: Bytes, arrays: Collection[str], where: str, window: int = WIND
                 at = behind
         else:
             end = _end_of_value(data, at, where)
-            yield key, _standard(data[at:end])
+            yield key, standard(data[at:end])
             at = end
         at = _skip(data, at)
         if data[at : at + 1] == b",":
             at += 1
     _expect(data, at, b"}", where)
+
+
+def _key(text: bytes, where: str, at: int) -> str:
+    if not text.startswith(b'"'):
+        raise _not_json(where, at)
+    key: str = msgspec.json.decode(standard(text).decode(errors="replace"))
+    return key
 
 
 def _windows(data: Bytes, at: int, window: int, where: str) -> Iterator[tuple[int, bytes]]:
@@ -100,22 +109,13 @@ def _decode(text: bytes) -> tuple[bytes | None, int | None]:
 
 
 def _decode_lenient(text: bytes) -> tuple[bytes | None, int | None]:
-    """As `_decode`, with NaN and Infinity as strings: they cost their record, not the file."""
+    """As `_decode`, of what only some writers take for JSON."""
     latin = text.decode("latin-1")  # a character a byte: what is between the quotes does not matter here
     try:
         _, end = _JSON.raw_decode(latin)
     except (ValueError, RecursionError):
         return None, None
-    return _standard(text[:end]), None if end == len(text) else end
-
-
-def _standard(text: bytes) -> bytes:
-    """The same value as standard JSON."""
-    try:
-        msgspec.json.decode(text)
-    except msgspec.DecodeError:
-        return msgspec.json.encode(json.loads(text, parse_constant=str))
-    return text
+    return standard(text[:end]), None if end == len(text) else end
 
 
 def _end_of_value(data: Bytes, at: int, where: str) -> int:

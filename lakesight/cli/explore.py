@@ -9,8 +9,7 @@ import typer
 from rich.console import Console
 
 from lakesight import logs
-from lakesight.cli.options import DEFAULT_ROOT, ConfigFile, Override, Root, start
-from lakesight.warehouse import open_warehouse
+from lakesight.cli.options import DEFAULT_ROOT, ConfigFile, Override, Root, start, tables
 
 app = typer.Typer()
 
@@ -36,7 +35,7 @@ def sql(
     from lakesight import sql as queries
 
     settings = start(root, config, override)
-    warehouse = open_warehouse(root)
+    warehouse = tables(root)
     result = queries.query(warehouse, spark.session(warehouse, settings.spark), statement)
     if format is Format.TABLE:
         Console().print(queries.to_grid(result))

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from lakesight import show
-from lakesight.cli.options import DEFAULT_ROOT, ConfigFile, Dataset, Override, Root, dataset_name, start
-from lakesight.warehouse import open_warehouse
+from lakesight.cli.options import DEFAULT_ROOT, ConfigFile, Dataset, Override, Root, dataset_name, start, tables
 
 if TYPE_CHECKING:
     from ingestion.export.export import Format
@@ -51,7 +50,7 @@ def _verb(format: "Format") -> Callable[..., None]:
         from ingestion.export.export import Request, export
 
         settings = start(root, config, override)
-        warehouse = open_warehouse(root)
+        warehouse = tables(root)
         name, copy = dataset_name(warehouse, dataset), images is Images.COPY
         request = Request(dataset=name, to=to, at=at, where=where, sql=sql, images=copy, force=force)
         show.exported(export(warehouse, settings, format, request))
@@ -85,7 +84,7 @@ def export_petastorm(
     from ingestion.export.petastorm import export_petastorm as run
 
     settings = start(root, config, override)
-    warehouse = open_warehouse(root)
+    warehouse = tables(root)
     request = Request(dataset=dataset_name(warehouse, dataset), to=to, at=at, where=where, sql=sql, force=force)
     show.exported(run(warehouse, settings, request))
 
@@ -103,6 +102,6 @@ def export_predictions(
     from serving.results import export_results as run
 
     start(root, None, None)
-    warehouse = open_warehouse(root)
+    warehouse = tables(root)
     name = dataset_name(warehouse, dataset)
     show.results_exported(run(warehouse, model=model, dataset=name, split=split, to=to, force=force))

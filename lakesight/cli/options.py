@@ -10,7 +10,7 @@ from lakesight import config as configuration
 from lakesight import logs
 from lakesight.config import Config
 from lakesight.errors import UserError
-from lakesight.warehouse import Warehouse
+from lakesight.warehouse import Warehouse, open_warehouse
 
 Root = Annotated[Path, typer.Option("--root", envvar="LAKESIGHT_ROOT", help="Folder of the tables.")]
 ConfigFile = Annotated[Path | None, typer.Option("--config", help="YAML file; see configs/.")]
@@ -28,6 +28,20 @@ def start(root: Path, file: Path | None, overrides: list[str] | None) -> Config:
     """
     logs.to_file(root)
     return configuration.load(file, overrides or [])
+
+
+def tables(root: Path) -> Warehouse:
+    """The warehouse under an existing root; what an older version has written gets the tables and columns it lacks.
+
+    Raises:
+        TableError: there are no tables yet, or they lack a column that must not be NULL.
+        SetupError: they would have to be written, and cannot be.
+    """
+    from lakesight import delta
+
+    warehouse = open_warehouse(root)
+    delta.create_tables(warehouse)
+    return warehouse
 
 
 def seconds(duration: str) -> float:

@@ -6,8 +6,7 @@ from typing import Annotated
 import typer
 
 from lakesight import show
-from lakesight.cli.options import DEFAULT_ROOT, ConfigFile, Dataset, Override, Root, start
-from lakesight.warehouse import open_warehouse
+from lakesight.cli.options import DEFAULT_ROOT, ConfigFile, Dataset, Override, Root, start, tables
 
 app = typer.Typer()
 
@@ -28,7 +27,7 @@ def check(
     from quality.gallery import write_gallery
 
     settings = start(root, config, [*(override or []), *([f"check.fail_on={fail_on}"] if fail_on else [])])
-    warehouse = open_warehouse(root)
+    warehouse = tables(root)
     report = run(warehouse, settings, dataset=dataset)
     if gallery:
         write_gallery(warehouse, settings, report, gallery)

@@ -9,8 +9,7 @@ import msgspec
 import typer
 
 from lakesight import show
-from lakesight.cli.options import DEFAULT_ROOT, ConfigFile, Dataset, Override, Root, start
-from lakesight.warehouse import open_warehouse
+from lakesight.cli.options import DEFAULT_ROOT, ConfigFile, Dataset, Override, Root, start, tables
 
 app = typer.Typer(help="Refused records: see them, take them back.", no_args_is_help=True)
 
@@ -32,7 +31,7 @@ def list_refused(
     from quality.refusals import refusals
 
     start(root, None, None)
-    found = refusals(open_warehouse(root), dataset=dataset)
+    found = refusals(tables(root), dataset=dataset)
     if format is Format.JSON:
         sys.stdout.write(msgspec.json.encode([asdict(one) for one in found]).decode() + "\n")
     else:
@@ -47,4 +46,4 @@ def replay(
     from ingestion.replay import replay as run
 
     settings = start(root, config, override)
-    show.replayed(run(open_warehouse(root), settings, dataset=dataset))
+    show.replayed(run(tables(root), settings, dataset=dataset))

@@ -6,8 +6,7 @@ from typing import Annotated
 import typer
 
 from lakesight import show as screen
-from lakesight.cli.options import DEFAULT_ROOT, ConfigFile, Dataset, Override, Root, dataset_name, start
-from lakesight.warehouse import open_warehouse
+from lakesight.cli.options import DEFAULT_ROOT, ConfigFile, Dataset, Override, Root, dataset_name, start, tables
 
 app = typer.Typer(help="Look at what a model is trained on.", no_args_is_help=True)
 
@@ -32,6 +31,6 @@ def show(
     from features.preview import preview
 
     settings = start(root, config, override)
-    warehouse = open_warehouse(root)
+    warehouse = tables(root)
     name = dataset_name(warehouse, dataset)
     screen.previewed(preview(warehouse, settings, dataset=name, split=split, step=step, masks=masks, output=output))

@@ -15,8 +15,8 @@ from lakesight.cli.options import (
     Root,
     dataset_name,
     start,
+    tables,
 )
-from lakesight.warehouse import open_warehouse
 
 app = typer.Typer()
 
@@ -34,7 +34,7 @@ def evaluate(
     from serving.assess import assess as run
 
     settings = start(root, config, override)
-    warehouse = open_warehouse(root)
+    warehouse = tables(root)
     show.evaluated(run(warehouse, settings, model=model, dataset=dataset_name(warehouse, dataset), split=split))
 
 
@@ -51,7 +51,7 @@ def predict(
     from serving.predict import predict as run
 
     settings = start(root, config, override)
-    warehouse = open_warehouse(root)
+    warehouse = tables(root)
     show.predicted(run(warehouse, settings, model=model, dataset=dataset_name(warehouse, dataset), split=split))
 
 
@@ -68,7 +68,7 @@ def import_detections(
     from serving.importing import import_detections as run
 
     start(root, None, None)
-    warehouse = open_warehouse(root)
+    warehouse = tables(root)
     name = dataset_name(warehouse, dataset)
     show.imported(run(warehouse, results=results, model=model, version=version, dataset=name, split=split))
 
@@ -87,7 +87,7 @@ def monitor(
 
     settings = start(root, config, override)
     name, _, split = baseline.partition("/")
-    warehouse = open_warehouse(root)
+    warehouse = tables(root)
     report = run(warehouse, settings, model=model, dataset=dataset, baseline_dataset=name, baseline_split=split or None)
     show.monitored(report)
     raise typer.Exit(int(report.drifted))

@@ -5,8 +5,7 @@ from typing import Annotated
 import typer
 
 from lakesight import show
-from lakesight.cli.options import DEFAULT_ROOT, ConfigFile, Dataset, Override, Root, dataset_name, start
-from lakesight.warehouse import open_warehouse
+from lakesight.cli.options import DEFAULT_ROOT, ConfigFile, Dataset, Override, Root, dataset_name, start, tables
 
 app = typer.Typer()
 
@@ -19,7 +18,7 @@ def build(
     from features.build import build as run
 
     settings = start(root, config, override)
-    show.built(run(open_warehouse(root), settings, dataset=dataset))
+    show.built(run(tables(root), settings, dataset=dataset))
 
 
 @app.command()
@@ -30,7 +29,7 @@ def doctor(
     from training.doctor import diagnose as run
 
     settings = start(root, config, override)
-    warehouse = open_warehouse(root)
+    warehouse = tables(root)
     findings = run(warehouse, settings, dataset=dataset_name(warehouse, dataset))
     show.diagnosed(findings)
     raise typer.Exit(any(finding.verdict == "bad" for finding in findings))
@@ -45,7 +44,7 @@ def reproduce(
     from training.reproduce import reproduce as run
 
     settings = start(root, None, None)
-    report = run(open_warehouse(root), run_id, settings.ray)
+    report = run(tables(root), run_id, settings.ray)
     show.reproduced(report)
     raise typer.Exit(not report.equal)
 
@@ -62,7 +61,7 @@ def train(
     from training.fit import train as run
 
     settings = start(root, config, override)
-    warehouse = open_warehouse(root)
+    warehouse = tables(root)
     show.trained(run(warehouse, settings, dataset=dataset_name(warehouse, dataset), force=force))
 
 
@@ -74,7 +73,7 @@ def tune(
     from training.tune import tune as run
 
     settings = start(root, config, override)
-    warehouse = open_warehouse(root)
+    warehouse = tables(root)
     show.tuned(run(warehouse, settings, dataset=dataset_name(warehouse, dataset)))
 
 
@@ -88,7 +87,7 @@ def register(
     from training.register import register as run
 
     start(root, None, None)
-    show.registered(run(open_warehouse(root), run_id=run_id, step=step))
+    show.registered(run(tables(root), run_id=run_id, step=step))
 
 
 @app.command()
@@ -102,7 +101,7 @@ def promote(
     from training.register import promote as run
 
     start(root, None, None)
-    show.promoted(run(open_warehouse(root), name=name, version=version, alias=alias), alias)
+    show.promoted(run(tables(root), name=name, version=version, alias=alias), alias)
 
 
 @app.command("mlflow")
@@ -113,4 +112,4 @@ def mlflow_ui(
     from training.ui import serve
 
     start(root, None, None)
-    raise typer.Exit(serve(open_warehouse(root), port))
+    raise typer.Exit(serve(tables(root), port))

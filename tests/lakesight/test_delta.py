@@ -1,6 +1,7 @@
 """Delta without a JVM: exactly-once commits, pinned snapshots, refused features, layout."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -10,7 +11,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
-from deltalake import DeltaTable
+from deltalake import DeltaTable, Field, write_deltalake
+from deltalake.schema import PrimitiveType
 
 from lakesight import delta
 from lakesight.errors import SetupError, TableError
@@ -145,3 +147,57 @@ def test_roots_that_cannot_be(tmp_path):
         create_warehouse(tmp_path / "file" / "root")
     with pytest.raises(TableError, match="no table is called"):
         Warehouse(tmp_path).path("imagez")
+
+
+def _older(warehouse, table, *names):
+    """The table as a version that did not know these columns made it, with a row; its folder is made anew."""
+    shutil.rmtree(warehouse.path(table.name))
+    before = pa.schema([field for field in table.arrow if field.name not in names])
+    DeltaTable.create(warehouse.path(table.name), schema=before)
+    rows = _rows(table, {"category_id": 1, "name": "cat"}).select(before.names)
+    write_deltalake(warehouse.path(table.name), rows.cast(before), mode="append")
+
+
+def test_a_table_of_an_older_version_gets_its_new_columns_once(warehouse):
+    _older(warehouse, CATEGORIES, "supercategory", "attributes", "label")
+    columns = ["name", "label", "attributes"]
+    before = delta.read(warehouse, "categories", columns=columns).to_pylist()
+    assert before == [{"name": "cat", "label": None, "attributes": None}]  # readable as it is
+    delta.create_tables(warehouse)
+    delta.create_tables(warehouse)
+    handle = delta.open_table(warehouse, "categories")
+    assert {field.name for field in handle.schema().fields} == set(CATEGORIES.arrow.names)
+    assert [entry["operation"] for entry in handle.history()] == [
+        "SET TBLPROPERTIES", "ADD COLUMN", "WRITE", "CREATE TABLE",
+    ]  # fmt: skip
+    merge_arrow(warehouse, "categories", _rows(CATEGORIES, {"category_id": 2, "label": 1}), compare=["name"])
+    merge_arrow(warehouse, "categories", _rows(CATEGORIES, {"category_id": 1, "label": 0}), compare=["label"])
+    rows = delta.read(warehouse, "categories").select(["category_id", "label"]).sort_by("category_id")
+    assert rows.to_pydict() == {"category_id": [1, 2], "label": [0, 1]}
+    first = delta.read(warehouse, "categories", version=1, columns=columns)
+    assert first.to_pylist() == before
+
+
+def test_a_column_that_must_not_be_null_cannot_be_added(warehouse):
+    _older(warehouse, CATEGORIES, "run_id")
+    version = delta.version(warehouse, "categories")
+    with pytest.raises(TableError, match="no column run_id, which must not be NULL"):
+        delta.create_tables(warehouse)
+    with pytest.raises(TableError, match="no column run_id in version 1"):
+        delta.read(warehouse, "categories", columns=["name", "run_id"])
+    assert delta.version(warehouse, "categories") == version
+
+
+def test_columns_of_someone_else_stay(warehouse):
+    handle = delta.open_table(warehouse, "categories")
+    handle.alter.add_columns([Field("owner", PrimitiveType("string"))])
+    merge_arrow(warehouse, "categories", _rows(CATEGORIES, {"category_id": 1}), compare=["name"])
+    rows = _rows(CATEGORIES, {"category_id": 2})
+    for txn in (1, 2):
+        delta.commit(
+            warehouse, "categories", rows, app_id="a", txn=txn, replacing="category_id = 2" if txn == 2 else None
+        )
+    delta.open_table(warehouse, "categories").update({"owner": "'me'"})
+    merge_arrow(warehouse, "categories", _rows(CATEGORIES, {"category_id": 1, "name": "cat"}), compare=["name"])
+    found = delta.read(warehouse, "categories").sort_by("category_id").to_pylist()
+    assert [(row["category_id"], row["name"], row["owner"]) for row in found] == [(1, "cat", "me"), (2, None, "me")]

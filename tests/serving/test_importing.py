@@ -28,7 +28,8 @@ def shapes(warehouse, fill, shapes_coco):
 def write(tmp_path):
     def write(content, name="results.json"):
         path = tmp_path / name
-        path.write_text(content if isinstance(content, str) else json.dumps(content))
+        text = content if isinstance(content, str | bytes) else json.dumps(content)
+        path.write_bytes(text if isinstance(text, bytes) else text.encode())
         return path
 
     return write
@@ -103,10 +104,23 @@ def test_an_empty_file_needs_a_split(shapes, write):
         ({"images": []}, FormatError, "Expected `array`"),
         ([{"image_id": 1001, "category_id": 1, "score": 1}], FormatError, "bbox"),
         ([dict(DETECTIONS[0], bbox=[1, 2, 3])], FormatError, r"\$\[0\]\.bbox"),
+        ([dict(DETECTIONS[0], image_id=2**63)], FormatError, r"\$\[0\]\.image_id"),
+        ('[{"image_id": 1001, "category_id": 1, "score": NaN, "bbox": [1, 2, 3, 4]}]', FormatError, "malformed"),
+        (b'[{"image_id": 1, "segmentation": {"counts": "\xff"}}]', FormatError, "utf-8"),
         ([dict(DETECTIONS[0], image_id=7777)], UserError, "image_id 7777"),
         ([dict(DETECTIONS[0], category_id=80)], UserError, "category_id 80"),
     ],
-    ids=["not JSON", "not a list", "no bbox", "three numbers", "unknown image", "unknown category"],
+    ids=[
+        "not JSON",
+        "not a list",
+        "no bbox",
+        "three numbers",
+        "an id of 65 bits",
+        "NaN",
+        "no text",
+        "unknown image",
+        "unknown category",
+    ],
 )
 def test_wrong_files_are_refused_and_change_nothing(shapes, write, content, error, message):
     before = delta.version(shapes, "predictions")
@@ -142,11 +156,14 @@ def test_masks_are_kept_and_their_extent_is_the_box(shapes, write):
     ("changed", "error", "message"),
     [
         ({"segmentation": mask_of(48, 96, (1, 2, 3, 4))}, UserError, "48 x 96, its image 96 x 96 pixels"),
+        ({"segmentation": {"size": [96, 96], "counts": "zz"}}, FormatError, "runs of `counts` are"),
+        ({"segmentation": {"size": [-1, 96], "counts": ""}}, FormatError, "size"),
+        ({"segmentation": {"size": [96, 96], "counts": "\u00e9\u4e2d"}}, FormatError, "segmentation"),
         ({"segmentation": [[1, 1, 5, 1, 5, 5]]}, FormatError, "has polygons"),
         ({"segmentation": []}, FormatError, "neither `bbox` nor `segmentation`"),
         ({}, FormatError, "neither `bbox` nor `segmentation`"),
     ],
-    ids=["another size", "polygons", "no mask", "nothing"],
+    ids=["another size", "other runs", "a negative side", "no runs", "polygons", "no mask", "nothing"],
 )
 def test_masks_that_mean_nothing_are_refused(shapes, write, changed, error, message):
     with pytest.raises(error, match=message):

@@ -37,6 +37,15 @@ def test_a_killed_run_costs_nothing(tmp_path, kill):
     assert [path.name for path in tmp_path.rglob("*")] == ["out", "c"]
 
 
+def test_a_place_that_cannot_be_written_is_told(tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(UserError, match="cannot be written"), folders.whole(tmp_path / "file" / "out", force=False):
+        pytest.fail("there is no folder to write to")
+    with pytest.raises(UserError, match="cannot be written"):
+        folders.write_file(tmp_path / "file" / "out.json", [b"{}"], force=False)
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
 def test_a_run_that_fails_leaves_nothing(tmp_path):
     with pytest.raises(TableError), folders.whole(tmp_path / "out", force=False) as partial:
         folders.write(partial, "../a", [b"a"])

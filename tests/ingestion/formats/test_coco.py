@@ -232,6 +232,37 @@ def test_what_json_has_not_costs_its_record(written):
     assert [row["refused_by"] for row in rows] == [None, "annotation_record_valid"]
 
 
+HALVES = [rb'"\ud800"', rb'"x\uDC00\ud83d"', rb'"\\\ud800"', b'"a\xffb"', b'"\xed\xa0\x80"']
+
+
+@pytest.mark.parametrize("written", HALVES)
+@pytest.mark.parametrize("key", ["segmentation", "who"])
+def test_what_is_no_text_costs_its_record(written, key):
+    box, other = (json.dumps(BOX | {"id": number}).encode() for number in (8, 9))
+    image, category = json.dumps(IMAGE).encode(), json.dumps(CATEGORY).encode()
+    other = other[:-1] + b', "' + key.encode() + b'": ' + written + b"}"
+    text = b'{"images": [%s], "annotations": [%s, %s], "categories": [%s]}' % (image, box, other, category)
+    rows = coco.parse(text, "f.json").annotations.to_pylist()
+    assert [row["refused_by"] for row in rows] == [None, "annotation_record_valid"]
+    assert "no text (UTF-8)" in rows[1]["refused_because"]
+    last = written.strip(b'"').rsplit(b"\\", 1)[-1].decode(errors="replace")
+    assert last in rows[1]["record"]
+
+
+@pytest.mark.parametrize("written", [rb'"\ud83d\ude00"', rb'"\\ud800"', rb'"\u00e9"'])
+def test_what_is_text_stays(written):
+    image = json.dumps(IMAGE).encode()[:-1] + b', "who": ' + written + b"}"
+    text = b'{"images": [%s], "annotations": [], "categories": [], "x": NaN, "y": "\xff"}' % image
+    found = coco.parse(text, "f.json")
+    assert dict(found.images["metadata"][0].as_py())["who"] == json.loads(written)
+    assert found.info == {"x": "NaN", "y": "\ufffd"} or found.info["x"] == '"NaN"'
+
+
+def test_utf_16_is_json_too():
+    text = json.dumps({"images": [IMAGE], "annotations": [BOX], "categories": [CATEGORY]})
+    assert coco.parse(text.encode("utf-16"), "f.json").annotations["annotation_id"].to_pylist() == [BOX["id"]]
+
+
 @pytest.mark.parametrize(
     "written", ["[]", "null", '{"counts": [0, 12], "size": [3, 4]}', '{"counts":"0;NaN","size":[3,4]}']
 )

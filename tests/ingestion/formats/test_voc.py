@@ -115,6 +115,15 @@ def test_other_keys_are_kept():
 BOMB = '<!DOCTYPE annotation [<!ENTITY a "ha"><!ENTITY b "&a;&a;">]><annotation><filename>&b;</filename></annotation>'
 XXE = '<!DOCTYPE annotation [<!ENTITY a SYSTEM "file:///etc/passwd">]><annotation><filename>&a;</filename></annotation>'
 
+PARAMETER = '<!DOCTYPE annotation [<!ENTITY % a SYSTEM "file:///etc/passwd"> %a;]><annotation/>'
+LAUGHS = (
+    '<!DOCTYPE annotation [<!ENTITY l0 "ha">'
+    + "".join(f'<!ENTITY l{i + 1} "{f"&l{i};" * 10}">' for i in range(9))
+    + "]><annotation><filename>&l9;</filename></annotation>"
+)
+DEFAULTS = f'<!DOCTYPE annotation [<!ATTLIST a b CDATA "{"b" * 9999}">]><annotation>{"<a/>" * 9999}</annotation>'
+DTD = '<!DOCTYPE annotation SYSTEM "file:///etc/passwd"><annotation><filename>&a;</filename></annotation>'
+
 
 @pytest.mark.parametrize(
     ("data", "reason"),
@@ -127,6 +136,11 @@ XXE = '<!DOCTYPE annotation [<!ENTITY a SYSTEM "file:///etc/passwd">]><annotatio
         pytest.param(BOMB.encode(), "entities", id="bomb"),
         pytest.param(BOMB.encode("utf-16"), "entities", id="bomb in UTF-16"),
         pytest.param(XXE.encode(), "entities", id="external entity"),
+        pytest.param(PARAMETER.encode(), "entities", id="parameter entity"),
+        pytest.param(LAUGHS.encode(), "entities", id="a billion laughs"),
+        pytest.param(DEFAULTS.encode(), "DOCTYPE", id="default attributes"),
+        pytest.param(DTD.encode(), "names a file", id="DTD of another file"),
+        pytest.param(f"<annotation>{'<a/>' * 2**20}</annotation>".encode(), "1,048,576 elements", id="many"),
         pytest.param(xml(size=("1e400", 3)).encode(), "size/width", id="size inf"),
         pytest.param(xml(size=(1.5, 3)).encode(), "size/width", id="size no integer"),
         pytest.param(f"<annotation>{'<a>' * 5000}{'</a>' * 5000}</annotation>".encode(), "nested", id="deep"),
@@ -135,6 +149,10 @@ XXE = '<!DOCTYPE annotation [<!ENTITY a SYSTEM "file:///etc/passwd">]><annotatio
 def test_broken_files(data, reason):
     with pytest.raises(Broken, match=reason):
         parse(data, 1)
+
+
+def test_a_doctype_that_declares_nothing_is_fine():
+    assert parse(f"<!DOCTYPE annotation>{xml(CAT)}".encode(), 1).objects[0].name == "cat"
 
 
 @pytest.mark.parametrize("size", [None, (0, 0), ("", "")])

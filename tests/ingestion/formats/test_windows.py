@@ -2,6 +2,7 @@
 
 import json
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -54,9 +55,20 @@ def test_constants_that_json_has_not_are_strings(window):
     }
 
 
+@pytest.mark.parametrize("window", [10, 60, 10_000])
+def test_what_is_no_text_stays_in_its_record(window):
+    text = (
+        rb'{"inf\ud800o": "\ud800", "images": [{"id": 1}, {"id": "\udc00"}, {"id": "\ud83d\ude00"}], "b": "' + b'\xff"}'
+    )
+    found = [part for key, part in members(text, {"images"}, "here", window) if key == "images"]
+    raws = [bytes(raw) for part in found for raw in msgspec.json.decode(part, type=list[msgspec.Raw])]
+    assert raws == [b'{"id": 1}', b'{"id": "\xff\\\\udc00"}', rb'{"id": "\ud83d\ude00"}']
+
+
 @pytest.mark.parametrize(
     "text",
     [
+        "{1: 2}",
         "",
         "[]",
         "{",
