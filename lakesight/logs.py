@@ -9,7 +9,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-QUIET = {"GX_ANALYTICS_ENABLED": "false", "HF_HUB_DISABLE_PROGRESS_BARS": "1", "TRANSFORMERS_VERBOSITY": "error"}
+QUIET = {
+    "GX_ANALYTICS_ENABLED": "false",
+    "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+    "TRANSFORMERS_VERBOSITY": "error",
+    "MLFLOW_CONFIGURE_LOGGING": "false",  # it would write to stderr past our log file
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+}
+"""What libraries look at when they are imported; workers inherit it."""
 
 
 class _LazyFile(logging.FileHandler):
@@ -30,9 +38,14 @@ def to_file(root: Path) -> Path:
         logging.getLogger(package).setLevel(logging.INFO)
     logging.captureWarnings(True)
     warnings.simplefilter("ignore", DeprecationWarning)
+    quiet_libraries()
+    return path
+
+
+def quiet_libraries() -> None:
+    """Set `QUIET` where the user has not."""
     for name, value in QUIET.items():
         os.environ.setdefault(name, value)
-    return path
 
 
 @contextmanager

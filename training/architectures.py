@@ -49,6 +49,8 @@ class Facts:
     """What its loss is computed by, from queries and the boxes they are matched with; None: no class weights."""
     means: tuple[str, ...] = ()
     """Parts of the loss that are means over queries; all others are divided by the number of boxes."""
+    one_side: bool = False
+    """Its position embeddings are of one input side, which its configuration must know."""
     counts_all_boxes: bool = False
     """Its loss itself divides by the boxes of all workers."""
 
@@ -75,6 +77,7 @@ ARCHITECTURES: dict[str, Facts] = {
     ),
     "resnet": Facts(task="classification", softmax=True, backbone="resnet"),
     "convnextv2": Facts(task="classification", softmax=True, backbone="convnextv2"),
+    "vit": Facts(task="classification", softmax=True, backbone="vit", one_side=True),
 }
 
 
@@ -94,14 +97,28 @@ def network_config(model: ModelConfig, categories: Sequence[Category]) -> PreTra
             fix=f"try {round(model.image_size / facts.multiple) * facts.multiple or facts.multiple}",
         )
     _refuse_unknown(model.config, model.architecture, "model.config.")
-    backbone = {"backbone_config": dict(facts.default_backbone)} if facts.default_backbone else {}
+    given: dict[str, Any] = {"backbone_config": dict(facts.default_backbone)} if facts.default_backbone else {}
+    given |= model.config | _side(model, facts)
     names = {category.label: category.name for category in categories}
     try:
         return CONFIG_MAPPING[model.architecture](
-            **(backbone | model.config), id2label=names, label2id={name: label for label, name in names.items()}
+            **given, id2label=names, label2id={name: label for label, name in names.items()}
         )
     except Exception as error:  # transformers' validation raises classes of its own, of several families
         raise ConfigError(f"{model.architecture} refuses this configuration: {error}", where="model.config") from error
+
+
+def _side(model: ModelConfig, facts: Facts) -> dict[str, int]:
+    """What the configuration has to know of the input's side."""
+    if not facts.one_side:
+        return {}
+    if model.config.get("image_size", model.image_size) != model.image_size:
+        raise ConfigError(
+            f"{model.architecture} takes images of one side only, and two are given",
+            where=f"model.image_size={model.image_size}, model.config.image_size={model.config['image_size']}",
+            fix="leave model.config.image_size out",
+        )
+    return {"image_size": model.image_size}
 
 
 def facts_of(model: ModelConfig) -> Facts:

@@ -61,8 +61,12 @@ def read_inputs(warehouse: Warehouse, config: Config, dataset: str, versions: Ma
     # transformers and torch: after all that is cheap to refuse.
     from training.architectures import facts_of, network_config, num_queries
 
-    task = facts_of(config.model).task
+    facts = facts_of(config.model)
+    task = facts.task
     _refuse_mixing(config, task)
+    if facts.one_side and config.train.multi_scale:
+        what = f"{config.model.architecture} takes images of one side only"
+        raise ConfigError(what, where="train.multi_scale", expected="0", fix="remove it")
     train, labels = _usable(dataset, "train", train, task)
     val, _ = _usable(dataset, "val", val, task)
     if missing := missing_classes(labels, categories):

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from lakesight import config as configuration
 from lakesight.config import Config
+from lakesight.logs import quiet_libraries
 from lakesight.sections import ModelConfig
 from lakesight.warehouse import Warehouse
 from training.inputs import Inputs
@@ -26,11 +27,6 @@ _RUN_ID = "lakesight.run_id"
 _CONFIG_HASH = "lakesight.config_hash"
 _KEPT = "networks"
 WITH = "lakesight.with."
-QUIET = {
-    "MLFLOW_CONFIGURE_LOGGING": "false",  # it would write to stderr past our log file
-    "MLFLOW_DISABLE_TELEMETRY": "true",
-    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
-}
 REQUIREMENTS = (
     "hotcoco", "mlflow", "numpy", "opencv-python-headless", "pandas", "pillow", "safetensors", "scipy", "simplejpeg",
     "torch", "transformers",
@@ -45,8 +41,7 @@ def tracking_uri(warehouse: Warehouse) -> str:
 
 def connect(warehouse: Warehouse) -> "MlflowClient":
     """Point this process' MLflow at the warehouse's store; makes the store and the experiment if need be."""
-    for name, value in QUIET.items():
-        os.environ.setdefault(name, value)
+    quiet_libraries()
     import mlflow
 
     uri = tracking_uri(warehouse)

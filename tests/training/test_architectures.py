@@ -47,6 +47,13 @@ def test_a_wrong_setting_is_refused_with_what_to_do(override, message):
         network_config(model, CLASSES)
 
 
+def test_a_vit_is_built_for_the_side_of_its_images():
+    model = configuration.load(None, ["model.architecture=vit", "model.image_size=96"]).model
+    assert network_config(model, CLASSES).image_size == 96
+    with pytest.raises(ConfigError, match="one side only"):
+        network_config(replace(model, config={"image_size": 224}), CLASSES)
+
+
 @pytest.mark.parametrize("name", ["demo", "detr"])
 def test_from_scratch_everything_learns(name):
     settings = load(name)
