@@ -1,15 +1,13 @@
 """A large COCO file, ingested a part at a time: `lakesight ingest coco [--chunk-mb N]`.
 
-The file is mapped and never read whole. A part is a COCO file of its own: some annotations, the images they are on and
-all categories; it goes the way every file goes. What stays in memory of the whole is its images' records and the
+The file is never read whole. A part is like a COCO file of its own: some annotations, the images they are on and all
+categories; it goes the way every file goes. What stays in memory of the whole is its images' records and the
 annotations' ids. `sources` has a row a part: `file.json#0`, `file.json#1`, ...
 """
 
 import ctypes
-import mmap
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
@@ -18,8 +16,10 @@ import pyarrow.compute as pc
 
 from ingestion.formats.coco import parse
 from ingestion.formats.coco_parts import parts, survey
-from ingestion.formats.read_coco import coco_source, unreadable
+from ingestion.formats.file_bytes import file_bytes
+from ingestion.formats.read_coco import coco_source
 from ingestion.load import IngestReport, ingest
+from ingestion.records import Records
 from ingestion.source import Source, require_images, require_names
 from lakesight import delta, progress
 from lakesight.config import Config
@@ -52,7 +52,7 @@ def ingest_coco_in_chunks(
     require_images(images)
     reports: list[IngestReport] = []
     seen = pa.chunked_array([], LONG)
-    with _mapped(annotations) as data:
+    with file_bytes(annotations) as data:
         with progress.step(f"Reading {annotations.name}"):
             rest = survey(data, str(annotations), chunk_bytes, allow_orphans=config.ingest.allow_orphans)
         with progress.step(f"Ingesting {annotations.name}", len(data)) as advance, progress.hidden():
@@ -60,7 +60,7 @@ def ingest_coco_in_chunks(
                 source = coco_source(
                     images,
                     annotations,
-                    parse(part, f"{annotations}#{number}", rest.flavour),
+                    part,
                     dataset=dataset,
                     split=split,
                     masks=masks,
@@ -78,44 +78,21 @@ def _given(source: Source, _: Mapping[str, int]) -> Source:
     return source
 
 
-def read_parts(annotations: Path, chunk_bytes: int) -> Iterator[bytes]:
-    """The parts of a file, each a COCO file.
+def read_parts(annotations: Path, chunk_bytes: int) -> Iterator[Records]:
+    """The records of a file, in one piece if it has no more than `chunk_bytes`.
 
     Raises:
         UserError: it cannot be read.
         FormatError: it is no COCO.
     """
-    with _mapped(annotations) as data:
+    with file_bytes(annotations) as data:
+        if len(data) <= chunk_bytes:
+            yield parse(data, str(annotations))
+            return
         rest = survey(data, str(annotations), chunk_bytes, allow_orphans=True)
         for part, _ in parts(data, rest, str(annotations), chunk_bytes):
             yield part
             _give_back()
-
-
-class _Mapped:
-    """A mapped file; pages that were read do not count as memory in use."""
-
-    def __init__(self, data: mmap.mmap) -> None:
-        self._data = data
-
-    def __len__(self) -> int:
-        return len(self._data)
-
-    def __getitem__(self, key: slice, /) -> bytes:
-        text = self._data[key]
-        self._data.madvise(mmap.MADV_DONTNEED)
-        return text
-
-
-@contextmanager
-def _mapped(path: Path) -> Iterator[_Mapped]:
-    try:
-        with path.open("rb") as file:
-            data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-    except (OSError, ValueError) as error:  # ValueError: an empty file
-        raise unreadable(path, error) from error
-    with data:
-        yield _Mapped(data)
 
 
 def _refused(warehouse: Warehouse, dataset: str, prefix: str) -> dict[str, int]:

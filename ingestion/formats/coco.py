@@ -11,7 +11,8 @@ from typing import Any
 import msgspec
 import pyarrow as pa
 
-from ingestion.formats.coco_annotations import LISTS, Flavour, annotation_records
+from ingestion.formats.coco_annotations import BOXES, LISTS, Read, annotation_records, read_piece
+from ingestion.formats.coco_members import coco_members, require_categories
 from ingestion.formats.json_records import (
     NULL,
     Int32,
@@ -21,18 +22,13 @@ from ingestion.formats.json_records import (
     json_or_none,
     no_gc,
     records,
+    text,
 )
-from ingestion.formats.lenient import in_utf8, standard
+from ingestion.formats.windows import RAWS, Bytes, Decoders, in_utf8
 from ingestion.records import CATEGORY_RECORDS, IMAGE_RECORDS, Records
 from lakesight.errors import FormatError
 
-EXPECTED = "an object with the lists `images`, `annotations` and `categories`"
-
-
-class _File(msgspec.Struct):
-    images: list[msgspec.Raw]
-    annotations: msgspec.Raw
-    categories: list[msgspec.Raw] | None = None
+DECODERS: Decoders = {"images": RAWS, "annotations": BOXES, "categories": RAWS}
 
 
 class _Image(msgspec.Struct):
@@ -51,76 +47,34 @@ class _Category(msgspec.Struct):
     skeleton: msgspec.Raw = msgspec.Raw(NULL)
 
 
-def parse(data: bytes, where: str, flavour: Flavour | None = None) -> Records:
+def parse(data: Bytes, where: str) -> Records:
     """The records of a COCO file; `where` names it in errors.
-
-    `flavour`: of the whole file, where `data` is a part of one: what a part has not is no reason to refuse it.
 
     Raises:
         FormatError: not JSON, not COCO, several flavours at once, or no record of a kind can be read.
     """
+    data = in_utf8(data)
+    lists: dict[str, list[msgspec.Raw]] = {}
+    pieces: list[Read] = []
+    info: dict[str, str] = {}
     with no_gc():
-        file, data = _open(data, where)
-        try:
-            kind, annotations = annotation_records(file.annotations, where, flavour)
-        except msgspec.ValidationError as error:
-            raise _no_coco(data, f"{error} - at `$.annotations`", where) from error
-        if file.categories is None and kind != "captions":
-            raise _no_coco(data, "Object missing required field `categories`", where)
-        found = Records(
-            _images(file.images),
-            annotations,
-            _categories(file.categories or []),
-            info=_info(data),
-            flavour=kind,
-        )
-    if flavour is None:
-        _refuse_hopeless(found, where)
+        for piece in coco_members(data, where, DECODERS):
+            if piece.key == "annotations":
+                pieces.append(read_piece(piece))
+            elif piece.key in LISTS:
+                lists.setdefault(piece.key, []).extend(piece.records or ())
+            else:
+                info[piece.key] = text(piece.text)
+        flavour, annotations = annotation_records(pieces, where)
+        require_categories("categories" in lists, flavour, where)
+        images, categories = images_of(lists.get("images", [])), categories_of(lists.get("categories", []))
+    found = Records(images, annotations, categories, info=info, flavour=flavour)
+    _refuse_hopeless(found, where)
     return found
 
 
-def _open(data: bytes, where: str) -> tuple[_File, bytes]:
-    """The file, and the bytes it was read from: without a byte order mark, and JSON."""
-    data = data.removeprefix(b"\xef\xbb\xbf")
-    try:
-        return msgspec.json.decode(data, type=_File), data
-    except msgspec.ValidationError as error:
-        raise _no_coco(data, str(error), where) from error
-    except RecursionError as error:
-        raise _no_json(error, where) from error
-    except msgspec.DecodeError:
-        data = standard(in_utf8(data))
-    try:
-        return msgspec.json.decode(data, type=_File), data
-    except msgspec.ValidationError as error:
-        raise _no_coco(data, str(error), where) from error
-    except (msgspec.DecodeError, RecursionError) as error:
-        raise _no_json(error, where) from error
-
-
-def _info(data: bytes) -> dict[str, str]:
-    """The file's other keys; they are no record that could be refused, so what is no text in them is replaced."""
-    try:
-        return further(data, set(LISTS))
-    except UnicodeDecodeError:
-        return further(data.decode(errors="replace").encode(), set(LISTS))
-
-
-def _no_json(error: Exception, where: str) -> FormatError:
-    return FormatError(f"the annotation file is not JSON: {error}", where=where, expected="a COCO file")
-
-
-def _no_coco(data: bytes, why: str, where: str) -> FormatError:
-    is_list = data.lstrip()[:1] == b"["
-    return FormatError(
-        f"the annotation file is JSON but not COCO: {why}",
-        where=where,
-        expected=EXPECTED,
-        fix="this may be COCO results: see `lakesight import-detections`" if is_list else "check --annotations",
-    )
-
-
-def _images(raws: Sequence[msgspec.Raw]) -> pa.Table:
+def images_of(raws: Sequence[msgspec.Raw]) -> pa.Table:
+    """`IMAGE_RECORDS` of a COCO file's images."""
     good, refused = each(raws, _Image, "image_record_valid")
     found: list[_Image] = [row.record for row in good]
     columns = {
@@ -137,7 +91,8 @@ def _images(raws: Sequence[msgspec.Raw]) -> pa.Table:
     return records(IMAGE_RECORDS, columns, refused)
 
 
-def _categories(raws: Sequence[msgspec.Raw]) -> pa.Table:
+def categories_of(raws: Sequence[msgspec.Raw]) -> pa.Table:
+    """`CATEGORY_RECORDS` of a COCO file's categories."""
     good, refused = each(raws, _Category, "category_record_valid")
     known = set(_Category.__struct_fields__)
     found: list[_Category] = [row.record for row in good]

@@ -13,10 +13,12 @@ import hashlib
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
-from typing import Any, Literal
+from itertools import accumulate
+from typing import Any, Literal, TypeAlias
 
 import msgspec
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from ingestion.formats.json_records import (
     NULL,
@@ -30,8 +32,10 @@ from ingestion.formats.json_records import (
     refusal,
     typed,
 )
+from ingestion.formats.windows import RAWS, Piece
 from ingestion.records import ANNOTATION_RECORDS
 from lakesight.errors import FormatError
+from lakesight.tables import LONG
 
 Flavour = Literal["instances", "captions", "panoptic", "labels"]
 FORMATS = {"instances": "coco", "captions": "coco_captions", "panoptic": "coco_panoptic", "labels": "coco_labels"}
@@ -89,48 +93,59 @@ class _Keys(msgspec.Struct):
     segments_info: msgspec.Raw = msgspec.Raw()
 
 
-def annotation_records(raw: msgspec.Raw, where: str, flavour: Flavour | None = None) -> tuple[Flavour, pa.Table]:
+BOXES = msgspec.json.Decoder(list[_StrictBox])
+Read: TypeAlias = pa.Table | bytes
+"""A piece of `annotations`: `ANNOTATION_RECORDS` of boxes, or the JSON of records to be looked at one by one."""
+
+
+def read_piece(piece: Piece) -> Read:
+    """What can be said of a piece, decoded by `BOXES`, before the flavour of the file is known."""
+    if piece.records is not None:
+        with suppress(UnicodeDecodeError):  # in a segmentation, which was not looked at yet
+            columns = _box_columns(piece.records, range(len(piece.records)), None, whole_image=False)
+            return records(ANNOTATION_RECORDS, columns, [])
+    return piece.text
+
+
+def annotation_records(pieces: Sequence[Read], where: str, flavour: Flavour | None = None) -> tuple[Flavour, pa.Table]:
     """The flavour of `annotations` and their records; `flavour`: of the whole file, where these are a part of it.
 
     Raises:
         FormatError: they are of several flavours.
-        msgspec.ValidationError: it is no list.
     """
-    strict = _strict_boxes(raw) if flavour in (None, "instances", "labels") else None
-    if strict is not None:
-        labels = flavour == "labels" if flavour else bool(strict) and all(_is_label(box) for box in strict)
-        with suppress(UnicodeDecodeError):  # in a segmentation, which was not looked at yet
-            columns = _box_columns(strict, range(len(strict)), None, labels)
-            return "labels" if labels else "instances", records(ANNOTATION_RECORDS, columns, [])
-    raws = msgspec.json.decode(raw, type=list[msgspec.Raw])
-    flavour = flavour or one_flavour(flavours(raws), where)
-    return flavour, _READERS[flavour](raws)
+    flavour = flavour or one_flavour(sum(map(_flavours_of, pieces), Counter()), where)
+    tables = [_table(piece, flavour) for piece in pieces]
+    starts = accumulate((table.num_rows for table in tables), initial=0)
+    placed = [_placed(table, start) for table, start in zip(tables, starts, strict=False)]
+    return flavour, pa.concat_tables([ANNOTATION_RECORDS.empty_table(), *placed])
 
 
-def _strict_boxes(raw: msgspec.Raw) -> list[_StrictBox] | None:
-    try:
-        return msgspec.json.decode(raw, type=list[_StrictBox])
-    except msgspec.DecodeError:  # ValidationError is one
-        return None
+def _flavours_of(piece: Read) -> Counter[Flavour]:
+    if isinstance(piece, bytes):
+        return flavours(RAWS.decode(piece))
+    label = pc.is_null(piece["bbox"])
+    for column in ("area", "keypoints", "segmentation"):
+        label = pc.and_(label, pc.is_null(piece[column]))
+    labels = pc.sum(label).as_py() or 0
+    return +Counter[Flavour]({"instances": piece.num_rows - labels, "labels": labels})
 
 
-def _is_label(box: _Box) -> bool:
-    return box.bbox is None and box.area is None and box.keypoints is None and bytes(box.segmentation) == NULL
+def _table(piece: Read, flavour: Flavour) -> pa.Table:
+    if isinstance(piece, bytes):
+        return _READERS[flavour](RAWS.decode(piece))
+    if flavour != "labels":
+        return piece
+    return _with(piece, "image_level", pa.repeat(True, piece.num_rows))
 
 
-class _Boxed(msgspec.Struct, gc=False):
-    """What makes a record one of instances, whatever else it has."""
+def _placed(records: pa.Table, start: int) -> pa.Table:
+    """`ordinal` counts through the whole list."""
+    place = pc.add(pc.rank(records["ordinal"]).cast(LONG), start - 1)
+    return _with(records, "ordinal", place)
 
-    bbox: tuple[float, float, float, float]
-    segments_info: None = None
 
-
-def flavours_in(annotations: bytes) -> Counter[Flavour]:
-    """`flavours` of a list as JSON; where every record has a box, there is no need to look at each."""
-    try:
-        return +Counter[Flavour]({"instances": len(msgspec.json.decode(annotations, type=list[_Boxed]))})
-    except msgspec.ValidationError:
-        return flavours(msgspec.json.decode(annotations, type=list[msgspec.Raw]))
+def _with(records: pa.Table, name: str, values: pa.Array) -> pa.Table:
+    return records.set_column(records.schema.get_field_index(name), name, values)
 
 
 def flavours(raws: Sequence[msgspec.Raw]) -> Counter[Flavour]:

@@ -1,15 +1,26 @@
-"""A COCO file as parts that are COCO files of their own (pure): some annotations, their images, all categories."""
+"""A large COCO file in parts (pure): some annotations, the images they are on, all categories.
+
+The file is decoded twice: once to know what it is, so that nothing is written of a file that is refused; and once more
+as records, a part at a time. Of the first, the images' records stay in memory, and the ids that annotations name.
+"""
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeAlias
 
 import msgspec
 
-from ingestion.formats.coco_annotations import LISTS, Flavour, flavours_in, one_flavour
-from ingestion.formats.windows import Bytes, members
+from ingestion.formats.coco import categories_of, images_of
+from ingestion.formats.coco_annotations import BOXES, Flavour, annotation_records, flavours, one_flavour, read_piece
+from ingestion.formats.coco_members import coco_members, require_categories
+from ingestion.formats.json_records import no_gc, text
+from ingestion.formats.windows import PIECE, RAWS, Bytes, Decoders, Piece, piece_at
+from ingestion.records import Records
 from lakesight.errors import FormatError
+
+ImageId: TypeAlias = int | bytes
+"""The JSON of the record, where it has no id: it is refused where it is read."""
 
 
 class _Ids(msgspec.Struct):
@@ -17,124 +28,145 @@ class _Ids(msgspec.Struct):
     image_id: Any = None
 
 
-class _PlainIds(msgspec.Struct, gc=False):
+class _Boxed(msgspec.Struct, gc=False):
+    """A record with ids that is one of instances, whatever else it has."""
+
     image_id: int
+    bbox: tuple[float, float, float, float]
     id: int | None = None
+    segments_info: None = None
+
+
+BOXED = msgspec.json.Decoder(list[_Boxed])
+
+
+@dataclass(frozen=True)
+class Annotated:
+    """A piece of `annotations`, without its text, and the images that it names."""
+
+    piece: Piece
+    images: tuple[int, ...]
 
 
 @dataclass
 class Survey:
     """What a file says besides its annotations, and what these are."""
 
-    images: dict[bytes, list[bytes]] = field(default_factory=dict)
-    """By the JSON of their id; of an id that comes again the records stay together, to be judged together."""
-    categories: list[bytes] = field(default_factory=list)
-    others: dict[str, bytes] = field(default_factory=dict)
-    lists: set[str] = field(default_factory=set)
+    images: dict[ImageId, bytes] = field(default_factory=dict)
+    """JSON by id; of an id that comes again the records stay together, to be judged together."""
+    annotations: list[Annotated] = field(default_factory=list)
+    categories: list[msgspec.Raw] = field(default_factory=list)
+    info: dict[str, str] = field(default_factory=dict)
     flavour: Flavour = "instances"
 
 
-def survey(data: Bytes, where: str, window: int, *, allow_orphans: bool) -> Survey:
-    """All but the annotations; `window`: bytes in memory at a time.
+def survey(data: Bytes, where: str, size: int, *, allow_orphans: bool) -> Survey:
+    """All but the annotations; `size`: bytes of a part.
 
     Raises:
-        FormatError: no JSON object, annotations of images that the file does not list, or of several flavours.
+        FormatError: no COCO, annotations of images that the file does not list, or of several flavours.
     """
-    rest, annotated = Survey(), set[bytes]()
+    rest, has_categories = Survey(), False
     kinds: Counter[Flavour] = Counter()
-    for key, text in members(data, LISTS, where, window):
-        if key in LISTS and not text.startswith(b"["):
-            _require_null_categories(key, text, where)
-            continue
-        rest.lists.add(key)
-        if key == "images":
-            for image in _items(text):
-                rest.images.setdefault(_id_of(image), []).append(image)
-        elif key == "categories":
-            rest.categories += _items(text)
-        elif key == "annotations":
-            kinds += flavours_in(text)
-            annotated |= set(_image_ids(text))
-        else:
-            rest.others[key] = text
-    orphans = annotated - rest.images.keys()
-    if orphans and not allow_orphans:
-        raise FormatError(
-            f"{len(orphans)} image(s) have annotations, and the file does not list them",
-            where=f"{where}: image_id {', '.join(sorted(o.decode() for o in orphans)[:3])}",
-            expected="every `image_id` of `annotations` in `images`",
-            fix="correct the file, or set these annotations aside with --set ingest.allow_orphans=true",
-        )
+    decoders: Decoders = {"images": RAWS, "annotations": BOXED, "categories": RAWS}
+    with no_gc():
+        for piece in coco_members(data, where, decoders, min(size, PIECE)):
+            if piece.key == "annotations":
+                kinds += flavours_in(piece)
+                rest.annotations.append(Annotated(piece._replace(text=b"", records=None), tuple(_image_ids(piece))))
+            elif piece.key == "images":
+                _add_images(rest.images, map(bytes, piece.records or ()))
+            elif piece.key == "categories":
+                has_categories = True
+                rest.categories += [msgspec.Raw(bytes(raw)) for raw in piece.records or ()]
+            else:
+                rest.info[piece.key] = text(piece.text)
     rest.flavour = one_flavour(kinds, where)
+    require_categories(has_categories, rest.flavour, where)
+    if not allow_orphans:
+        _refuse_orphans(rest, where)
     return rest
 
 
-def _require_null_categories(key: str, text: bytes, where: str) -> None:
-    """Captions have no categories, which some files say with a null."""
-    if (key, text) != ("categories", b"null"):
+def flavours_in(piece: Piece) -> Counter[Flavour]:
+    """`flavours` of its records; where every record has a box, there is no need to look at each."""
+    if piece.records is None:
+        return flavours(RAWS.decode(piece.text))
+    return +Counter[Flavour]({"instances": len(piece.records)})
+
+
+def _add_images(images: dict[ImageId, bytes], records: Iterable[bytes]) -> None:
+    for record in records:
+        key = _id_of(record)
+        images[key] = b"%b,%b" % (images[key], record) if key in images else record
+
+
+def _refuse_orphans(rest: Survey, where: str) -> None:
+    orphans = {image for part in rest.annotations for image in part.images} - rest.images.keys()
+    if orphans:
         raise FormatError(
-            f"the annotation file is JSON but not COCO: `{key}` is no list",
-            where=where,
-            expected="an object with the lists `images`, `annotations` and `categories`",
-            fix="check --annotations",
+            f"{len(orphans)} image(s) have annotations, and the file does not list them",
+            where=f"{where}: image_id {', '.join(map(str, sorted(orphans)[:3]))}",
+            expected="every `image_id` of `annotations` in `images`",
+            fix="correct the file, or set these annotations aside with --set ingest.allow_orphans=true",
         )
 
 
-def parts(data: Bytes, rest: Survey, where: str, window: int) -> Iterator[tuple[bytes, int]]:
-    """(COCO file, bytes done); the last has the images without annotations."""
-    left = dict(rest.images)
-    done = 0
-    for key, text in members(data, LISTS, where, window):
-        done += len(text)
-        if key == "annotations":
-            named = dict.fromkeys(_image_ids(text))
-            yield _file(rest, [record for image in named for record in rest.images.get(image, [])], text), done
-            for image in named:
-                left.pop(image, None)
-    if left or not done:
-        yield _file(rest, [record for records in left.values() for record in records], b"[]"), len(data)
+def parts(data: Bytes, rest: Survey, where: str, size: int) -> Iterator[tuple[Records, int]]:
+    """(records, bytes done), some `size` bytes of annotations at a time; the last has the images without any."""
+    left = dict.fromkeys(rest.images)
+    end = 0
+    for some in _grouped(rest.annotations, size):
+        named = [image for image in dict.fromkeys(i for one in some for i in one.images) if image in rest.images]
+        end = some[-1].piece.end
+        yield _part(data, rest, [one.piece for one in some], named, where), end
+        for image in named:
+            left.pop(image, None)
+    if left or not end:
+        yield _part(data, rest, [], list(left), where), len(data)
 
 
-def _file(rest: Survey, images: Sequence[bytes], annotations: bytes) -> bytes:
-    lists = {"images": _list(images), "annotations": annotations, "categories": _list(rest.categories)}
-    stated = {key: value for key, value in (lists | rest.others).items() if key in rest.lists | rest.others.keys()}
-    return b"{" + b",".join(msgspec.json.encode(key) + b":" + value for key, value in stated.items()) + b"}"
+def _grouped(annotations: Sequence[Annotated], size: int) -> Iterator[list[Annotated]]:
+    some: list[Annotated] = []
+    for one in annotations:
+        if some and one.piece.end - some[0].piece.start > size:
+            yield some
+            some = []
+        some.append(one)
+    if some:
+        yield some
 
 
-def _list(items: Sequence[bytes]) -> bytes:
-    return b"[" + b",".join(items) + b"]"
+def _part(data: Bytes, rest: Survey, pieces: Sequence[Piece], images: Sequence[ImageId], where: str) -> Records:
+    with no_gc():
+        read = [read_piece(piece_at(data, piece, BOXES)) for piece in pieces]
+        flavour, annotations = annotation_records(read, where, rest.flavour)
+        raws = RAWS.decode(b"[%b]" % b",".join(rest.images[image] for image in images))
+        return Records(
+            images_of(raws), annotations, categories_of(rest.categories), info=dict(rest.info), flavour=flavour
+        )
 
 
-def _items(text: bytes) -> list[bytes]:
-    return [bytes(raw) for raw in msgspec.json.decode(text, type=list[msgspec.Raw])]
-
-
-def _image_ids(annotations: bytes) -> list[bytes]:
-    """The image ids of a list of annotations, as JSON, without those of records whose ids are none: they go along."""
-    try:
-        plain = msgspec.json.decode(annotations, type=list[_PlainIds])
-        return [_key(image_id) for image_id in dict.fromkeys(one.image_id for one in plain)]
-    except msgspec.ValidationError:  # some record has no such ids, or is no object
-        found = [one for item in _items(annotations) if (one := _ids(item))]
-    return [_key(one.image_id) for one in found if _is_id(one.image_id) and (_is_id(one.id) or one.id is None)]
+def _image_ids(piece: Piece) -> Iterable[int]:
+    """The image ids of annotations, without those of records whose ids are none: they go along."""
+    if piece.records is not None:
+        return dict.fromkeys(one.image_id for one in piece.records)
+    found = [one for raw in RAWS.decode(piece.text) if (one := _ids(bytes(raw)))]
+    usable = [one for one in found if _is_id(one.image_id) and (_is_id(one.id) or one.id is None)]
+    return dict.fromkeys(int(one.image_id) for one in usable)
 
 
 def _ids(record: bytes) -> _Ids | None:
     try:
         return msgspec.json.decode(record, type=_Ids)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except (msgspec.MsgspecError, UnicodeDecodeError):
         return None
 
 
-def _id_of(image: bytes) -> bytes:
-    """The JSON of an image's id, or of the record that has none: it is refused where it is read."""
+def _id_of(image: bytes) -> ImageId:
     one = _ids(image)
-    return _key(one.id) if one and _is_id(one.id) else image
+    return int(one.id) if one and _is_id(one.id) else image
 
 
 def _is_id(value: Any) -> bool:
     return not isinstance(value, bool) and (isinstance(value, int) or (isinstance(value, float) and value.is_integer()))
-
-
-def _key(value: float) -> bytes:
-    return msgspec.json.encode(int(value))

@@ -86,9 +86,9 @@ def refusal(ordinal: int, raw: bytes, rule: str, why: str) -> dict[str, Any]:
 def records(schema: pa.Schema, columns: dict[str, Any], refused: Refused) -> pa.Table:
     """Good records by column, those left out NULL, and then the refused ones."""
     rows = len(columns["ordinal"])
-    arrays = [pa.array(columns.get(field.name, [None] * rows), field.type) for field in schema]
+    arrays = [pa.array(columns[f.name], f.type) if f.name in columns else pa.nulls(rows, f.type) for f in schema]
     good = pa.table(arrays, schema=schema)
-    return pa.concat_tables([good, pa.Table.from_pylist(refused, schema=schema)])
+    return pa.concat_tables([good, pa.Table.from_pylist(refused, schema=schema)]) if refused else good
 
 
 def json_or_none(raw: msgspec.Raw) -> str | None:

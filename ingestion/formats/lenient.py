@@ -4,7 +4,6 @@ Python writes NaN and Infinity, which JSON has not, and halves of characters (`"
 become strings, the latter get a byte that is no UTF-8: a record that has one is refused where it is read.
 """
 
-import json
 import re
 
 _TOKEN = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"|-?(?:NaN|Infinity)', re.DOTALL)
@@ -17,12 +16,6 @@ _ESCAPE = re.compile(
 def standard(text: bytes) -> bytes:
     """`text` with each such token replaced; what is between them stays as it is, JSON or not."""
     return _TOKEN.sub(_mended, text)
-
-
-def in_utf8(text: bytes) -> bytes:
-    """`text`, in whichever of JSON's encodings (UTF-16, UTF-32) it is, as UTF-8."""
-    encoding = json.detect_encoding(text)
-    return text if encoding.startswith("utf-8") else text.decode(encoding, errors="replace").encode()
 
 
 def _mended(token: re.Match[bytes]) -> bytes:

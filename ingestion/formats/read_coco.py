@@ -10,6 +10,8 @@ import pyarrow.compute as pc
 from ingestion.folder import Folder
 from ingestion.formats.coco import parse
 from ingestion.formats.coco_annotations import FORMATS
+from ingestion.formats.file_bytes import file_bytes
+from ingestion.formats.windows import Bytes
 from ingestion.records import Records
 from ingestion.source import Source, require_any_file, require_images, require_names
 from lakesight.errors import FormatError, UserError
@@ -32,9 +34,9 @@ def read_coco(
         FormatError: the file is no COCO, or annotates images it does not list.
     """
     require_names(dataset, split)
-    data = _read(annotations)
-    require_images(images)
-    records = _records(data, annotations, allow_orphans)
+    with file_bytes(annotations) as data:
+        require_images(images)
+        records = _records(data, annotations, allow_orphans)
     require_any_file(records, images)
     return coco_source(images, annotations, records, dataset=dataset, split=split, masks=masks)
 
@@ -104,7 +106,8 @@ def read_arrived_coco(
             "the annotation file is a link out of the watched folder", where=str(annotations),
             expected="files that lie in the folder", fix="copy the file there",
         )  # fmt: skip
-    records = _records(_read(annotations), annotations, allow_orphans)
+    with file_bytes(annotations) as data:
+        records = _records(data, annotations, allow_orphans)
     names = pc.unique(records.images["file_name"]).drop_null().to_pylist()
     places = {name: folder.places(name, annotations) for name in names}
     return Source(
@@ -131,28 +134,11 @@ def _refuse_ambiguous(images: pa.Table, places: Mapping[str, Sequence[str]]) -> 
     return images
 
 
-def _records(data: bytes, annotations: Path, allow_orphans: bool) -> Records:
+def _records(data: Bytes, annotations: Path, allow_orphans: bool) -> Records:
     records = parse(data, str(annotations))
     if not allow_orphans:
         _refuse_orphans(records, str(annotations))
     return records
-
-
-def _read(annotations: Path) -> bytes:
-    try:
-        return annotations.read_bytes()
-    except OSError as error:
-        raise unreadable(annotations, error) from error
-
-
-def unreadable(annotations: Path, error: Exception) -> UserError:
-    """What to say of an annotation file that does not open."""
-    return UserError(
-        f"the annotation file cannot be read: {getattr(error, 'strerror', None) or error}",
-        where=str(annotations),
-        expected="a COCO JSON file",
-        fix="check --annotations",
-    )
 
 
 def _refuse_orphans(records: Records, where: str) -> None:

@@ -1,29 +1,33 @@
-"""The members of a JSON object, its long arrays in windows (pure): memory is bounded, whatever the file's size.
+"""The members of a JSON object, its long arrays in pieces (pure): memory is bounded, whatever the file's size.
 
-No tokenizer is needed. A window is cut behind the last `},` that a `{` follows. If that place is inside a record, what
+No tokenizer is needed. A piece is cut behind the last `},` that a `{` follows. If that place is inside a record, what
 is left of it is not whole JSON; so what decodes as a list was cut between two records. Where the array ends inside the
-window, the decoder says at which byte.
+piece, the decoder says at which byte. The same decode gives the records: each byte of a file is decoded once.
 """
 
 import json
 import re
-from collections.abc import Collection, Iterator
-from typing import Protocol
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple, Protocol
 
 import msgspec
 
 from ingestion.formats.lenient import standard
 from lakesight.errors import FormatError
 
-WINDOW = 16 * 2**20
-_CUT = re.compile(rb"\}\s*,\s*(?=\{)")
+PIECE = 2**20
+"""Bytes: what a cache and an allocator keep at hand; with 32 MB at a time parsing takes half as long again."""
+RAWS = msgspec.json.Decoder(list[msgspec.Raw])
+_CUT = re.compile(rb"\}\s*,\s*\Z")
+_SPACES = 256
+"""Between two records there are rarely more."""
 _SPACE = re.compile(rb"[ \t\r\n]*")
 _TRAILING = re.compile(r"trailing characters \(byte (\d+)\)")
 _JSON = json.JSONDecoder()
 
 
 class Bytes(Protocol):
-    """`bytes`, or a memory-mapped file."""
+    """`bytes`, or an open file."""
 
     def __len__(self) -> int:
         """Number of bytes."""
@@ -34,88 +38,153 @@ class Bytes(Protocol):
         ...
 
 
-def members(data: Bytes, arrays: Collection[str], where: str, window: int = WINDOW) -> Iterator[tuple[str, bytes]]:
-    """(key, JSON) of a JSON object in its order; an array of objects under one of `arrays` comes as several lists.
+class Piece(NamedTuple):
+    """A member of the object, or some records of one of its arrays."""
 
-    `window`: bytes of such a list, unless one record is longer. What only some writers take for JSON is made JSON
+    key: str
+    text: bytes
+    """Standard JSON; of an array a list."""
+    records: list[Any] | None
+    """Of an array: what its decoder makes of `text`; None where the records are of another kind."""
+    start: int
+    end: int
+    """Where it is: of an array without brackets."""
+
+
+Decoders = Mapping[str, msgspec.json.Decoder[list[Any]]]
+"""The arrays of objects that come in pieces, and what decodes each."""
+
+
+class _List(NamedTuple):
+    text: bytes
+    records: list[Any] | None
+    end: int | None
+    """Behind its bracket, if something follows."""
+
+
+def in_utf8(data: Bytes) -> Bytes:
+    """The same text as UTF-8: some write JSON as UTF-16 or UTF-32, which is then in memory whole."""
+    encoding = json.detect_encoding(data[:4])
+    return data if encoding.startswith("utf-8") else data[: len(data)].decode(encoding, errors="replace").encode()
+
+
+def members(data: Bytes, arrays: Decoders, where: str, size: int = PIECE) -> Iterator[Piece]:
+    """The members of a JSON object in its order; an array under one of `arrays` in pieces, the last maybe empty.
+
+    `size`: bytes of a piece, unless one record is longer. What only some writers take for JSON is made JSON
     (`ingestion/formats/lenient.py`).
 
     Raises:
         FormatError: not a JSON object.
     """
-    at = _expect(data, 3 if data[:3] == b"\xef\xbb\xbf" else 0, b"{", where)
-    while (at := _skip(data, at)) < len(data) and data[at : at + 1] != b"}":
+    at = _skip(data, _expect(data, 3 if data[:3] == b"\xef\xbb\xbf" else 0, b"{", where))
+    more = data[at : at + 1] != b"}"
+    while more:
         end = _end_of_value(data, at, where)
         key = _key(data[at:end], where, at)
         at = _skip(data, _expect(data, end, b":", where))
         if key in arrays and data[at : at + 1] == b"[":
-            for behind, part in _windows(data, at + 1, window, where):
-                yield key, part
+            for behind, piece in _pieces(data, key, at + 1, arrays[key], size, where):
+                yield piece
                 at = behind
         else:
             end = _end_of_value(data, at, where)
-            yield key, standard(data[at:end])
+            # No record that could be refused: what is no text in it is replaced.
+            text = standard(data[at:end]).decode(errors="replace").encode()
+            yield Piece(key, text, None, at, end)
             at = end
         at = _skip(data, at)
-        if data[at : at + 1] == b",":
-            at += 1
-    _expect(data, at, b"}", where)
+        more = data[at : at + 1] == b","
+        at = _skip(data, at + more)
+    at = _skip(data, _expect(data, at, b"}", where))
+    if at < len(data):
+        raise _not_json(where, at)
+
+
+def piece_at(data: Bytes, piece: Piece, decoder: msgspec.json.Decoder[list[Any]]) -> Piece:
+    """A piece of an array once more, with its text, decoded as something else."""
+    found = _decode(b"[%b]" % data[piece.start : piece.end], decoder)
+    assert found is not None, "it was a list before"
+    return piece._replace(text=found.text, records=found.records)
 
 
 def _key(text: bytes, where: str, at: int) -> str:
-    if not text.startswith(b'"'):
-        raise _not_json(where, at)
-    key: str = msgspec.json.decode(standard(text).decode(errors="replace"))
-    return key
+    try:
+        return msgspec.json.decode(standard(text).decode(errors="replace"), type=str)
+    except msgspec.DecodeError as error:
+        raise _not_json(where, at) from error
 
 
-def _windows(data: Bytes, at: int, window: int, where: str) -> Iterator[tuple[int, bytes]]:
-    """(where it ends, list of records) for an array whose bracket opened before `at`; the last may be empty."""
-    size, ended = window, False
+def _pieces(
+    data: Bytes, key: str, at: int, decoder: msgspec.json.Decoder[list[Any]], size: int, where: str
+) -> Iterator[tuple[int, Piece]]:
+    """(where the next begins, piece) of an array whose bracket opened before `at`."""
+    window, ended = size, False
     while not ended:
-        part, used, ended = _list_of(data[at : at + size])
-        if part is not None and used:
-            at, size = _skip(data, at + used), window
-            if not ended and data[at : at + 1] == b",":  # the window ended just before it
-                at += 1
-            yield at, part
-        elif at + size >= len(data):
+        found, length, used = _first_list(data[at : at + window], decoder)
+        if found is not None and used:
+            ended, window = found.end is not None, size
+            piece = Piece(key, found.text, found.records, at, at + length)
+            at = _skip(data, at + used)
+            if not ended and length == used:  # the window ended just behind a record
+                at += data[at : at + 1] == b","
+            yield at, piece
+        elif at + window >= len(data):
             raise _not_json(where, at)
         else:
-            size *= 2  # not one whole record in it
+            window *= 2  # not one whole record in it
 
 
-def _list_of(text: bytes) -> tuple[bytes | None, int, bool]:
-    """(list of the whole records at the start of `text`, bytes used, whether the array ended there)."""
-    for cut in (*reversed([match.end() for match in _CUT.finditer(text)]), len(text)):
-        body = text[:cut].rstrip().removesuffix(b",") if cut < len(text) else text
-        whole, end = _decode(b"[" + body + b"]")
-        if whole is not None and (end is not None or body.rstrip().endswith(b"}")):
-            return whole, cut if end is None else end - 1, end is not None
-    return None, 0, False
-
-
-def _decode(text: bytes) -> tuple[bytes | None, int | None]:
-    """(the list that `text` begins with, where it ends if something follows); (None, None): no whole list."""
-    try:
-        msgspec.json.decode(text, type=list[msgspec.Raw])
-    except msgspec.DecodeError as error:
-        found = _TRAILING.search(str(error))
+def _first_list(text: bytes, decoder: msgspec.json.Decoder[list[Any]]) -> tuple[_List | None, int, int]:
+    """(list of the whole records at the start of `text`, bytes of these, bytes used)."""
+    for length, used in _cuts(text):
+        found = _decode(b"".join((b"[", memoryview(text)[:length], b"]")), decoder)
         if found is None:
-            return (None, None) if "truncated" in str(error) else _decode_lenient(text)
-        end = text.rindex(b"]", 0, int(found.group(1)) - 1) + 1
-        return text[:end], end
-    return text, None
+            continue
+        if found.end is not None:  # less the bracket that was put before it; the array's own is used, too
+            return found, found.end - 2, found.end - 1
+        if used < len(text) or text.rstrip().endswith(b"}"):
+            return found, length, used
+    return None, 0, 0
 
 
-def _decode_lenient(text: bytes) -> tuple[bytes | None, int | None]:
+def _cuts(text: bytes) -> Iterator[tuple[int, int]]:
+    """(end of a record, begin of the next), the last first; then the whole text."""
+    at = len(text)
+    while (at := text.rfind(b"{", 0, at)) > 0:
+        before = max(0, at - _SPACES)
+        if found := _CUT.search(text[before:at]):
+            yield before + found.start() + 1, at
+    yield len(text), len(text)
+
+
+def _decode(text: bytes, decoder: msgspec.json.Decoder[list[Any]]) -> _List | None:
+    """The list that `text` begins with; None: no whole list."""
+    try:
+        return _List(text, decoder.decode(text), None)
+    except msgspec.ValidationError:
+        found = _decode(text, RAWS)
+        return found and found._replace(records=None)
+    except RecursionError:
+        return None
+    except msgspec.DecodeError as error:
+        trailing = _TRAILING.search(str(error))
+        if trailing is None:
+            return None if "truncated" in str(error) else _decode_lenient(text, decoder)
+        end = text.rindex(b"]", 0, int(trailing.group(1)) - 1) + 1
+        found = _decode(text[:end], decoder)
+        return found and found._replace(end=end)
+
+
+def _decode_lenient(text: bytes, decoder: msgspec.json.Decoder[list[Any]]) -> _List | None:
     """As `_decode`, of what only some writers take for JSON."""
     latin = text.decode("latin-1")  # a character a byte: what is between the quotes does not matter here
     try:
         _, end = _JSON.raw_decode(latin)
     except (ValueError, RecursionError):
-        return None, None
-    return standard(text[:end]), None if end == len(text) else end
+        return None
+    found = _decode(standard(text[:end]), decoder)
+    return found and found._replace(end=None if end == len(text) else end)
 
 
 def _end_of_value(data: Bytes, at: int, where: str) -> int:
@@ -124,7 +193,9 @@ def _end_of_value(data: Bytes, at: int, where: str) -> int:
         latin = data[at : at + size].decode("latin-1")
         try:
             end = at + _JSON.raw_decode(latin)[1]
-        except (ValueError, RecursionError) as error:
+        except RecursionError as error:
+            raise _not_json(where, at, f": {error}") from error
+        except ValueError as error:
             if at + size >= len(data):
                 raise _not_json(where, at) from error
         else:
@@ -150,7 +221,9 @@ def _expect(data: Bytes, at: int, what: bytes, where: str) -> int:
     return at + 1
 
 
-def _not_json(where: str, at: int) -> FormatError:
+def _not_json(where: str, at: int, because: str = "") -> FormatError:
     return FormatError(
-        f"the annotation file is not JSON from byte {at} on", where=where, expected="an object, as COCO writes it"
+        f"the annotation file is not JSON from byte {at} on{because}",
+        where=where,
+        expected="an object, as COCO writes it",
     )

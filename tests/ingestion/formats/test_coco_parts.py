@@ -1,12 +1,13 @@
 """Parts of a COCO file: what is decoded in one go says the same as a look at each record."""
 
 import json
+from collections import Counter
 
-import msgspec
 import pytest
 
-from ingestion.formats.coco_annotations import flavours, flavours_in
-from ingestion.formats.coco_parts import parts, survey
+from ingestion.formats.coco_annotations import flavours
+from ingestion.formats.coco_parts import BOXED, flavours_in, parts, survey
+from ingestion.formats.windows import RAWS, members
 
 BOX = [1, 2, 3, 4]
 
@@ -25,8 +26,10 @@ BOX = [1, 2, 3, 4]
     ids=["none", "boxes", "null segments", "panoptic", "no box", "mixed", "odd records"],
 )
 def test_flavours_of_a_list_are_those_of_its_records(records):
-    text = json.dumps(records).encode()
-    assert flavours_in(text) == flavours(msgspec.json.decode(text, type=list[msgspec.Raw]))
+    records = [record | {"image_id": 1} if isinstance(record, dict) else record for record in records]
+    data = json.dumps({"annotations": records}).encode()
+    found = sum(map(flavours_in, members(data, {"annotations": BOXED}, "f.json")), Counter())
+    assert found == flavours(RAWS.decode(json.dumps(records).encode()))
 
 
 @pytest.mark.parametrize(
@@ -42,9 +45,9 @@ def test_flavours_of_a_list_are_those_of_its_records(records):
 )
 def test_parts_have_the_images_their_annotations_are_on(annotations, named):
     ids = [1, 2, 3, 2**53 + 1]
-    file = {"images": [{"id": i} for i in ids], "annotations": annotations, "categories": []}
+    file = {"images": [{"id": i, "file_name": f"{i}.jpg"} for i in ids], "annotations": annotations, "categories": []}
     data = json.dumps(file).encode()
     rest = survey(data, "f.json", 2**20, allow_orphans=False)
-    *before, last = (json.loads(part)["images"] for part, _ in parts(data, rest, "f.json", 2**20))
-    assert list(dict.fromkeys(image["id"] for images in before for image in images)) == named
-    assert [image["id"] for image in last] == [i for i in ids if i not in named]
+    *before, last = (part.images["image_id"].to_pylist() for part, _ in parts(data, rest, "f.json", 2**20))
+    assert list(dict.fromkeys(image for images in before for image in images)) == named
+    assert last == [i for i in ids if i not in named]

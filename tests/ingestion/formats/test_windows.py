@@ -7,9 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ingestion.formats.windows import members
+from ingestion.formats.windows import RAWS, members, piece_at
 from lakesight.errors import FormatError
 
+DECODERS = {"images": RAWS, "annotations": RAWS}
 VALUES = st.recursive(
     st.none()
     | st.booleans()
@@ -24,11 +25,13 @@ RECORDS = st.lists(st.dictionaries(st.text("ab},", max_size=3), VALUES, max_size
 
 def read(text, window):
     found = {}
-    for key, part in members(text.encode(), {"images", "annotations"}, "here", window):
-        value = json.loads(part)
-        found[key] = (
-            found.get(key, []) + value if key in {"images", "annotations"} and isinstance(value, list) else value
-        )
+    data = text.encode()
+    for piece in members(data, DECODERS, "here", window):
+        key, value = piece.key, json.loads(piece.text)
+        found[key] = found.get(key, []) + value if key in DECODERS and isinstance(value, list) else value
+        if piece.records is not None:
+            assert [json.loads(bytes(raw)) for raw in piece.records] == value
+            assert piece_at(data, piece._replace(text=b"", records=None), RAWS).text == piece.text
     return found
 
 
@@ -40,7 +43,7 @@ def test_all_records_whatever_the_window(images, annotations, info, window, inde
 
 def test_windows_are_bounded():
     text = json.dumps({"annotations": [{"id": i, "name": "n" * 50} for i in range(1000)]})
-    parts = [part for _, part in members(text.encode(), {"annotations"}, "here", 4000)]
+    parts = [piece.text for piece in members(text.encode(), DECODERS, "here", 4000)]
     assert len(parts) > 15
     assert max(map(len, parts)) < 4100
 
@@ -60,8 +63,8 @@ def test_what_is_no_text_stays_in_its_record(window):
     text = (
         rb'{"inf\ud800o": "\ud800", "images": [{"id": 1}, {"id": "\udc00"}, {"id": "\ud83d\ude00"}], "b": "' + b'\xff"}'
     )
-    found = [part for key, part in members(text, {"images"}, "here", window) if key == "images"]
-    raws = [bytes(raw) for part in found for raw in msgspec.json.decode(part, type=list[msgspec.Raw])]
+    found = [piece for piece in members(text, DECODERS, "here", window) if piece.key == "images"]
+    raws = [bytes(raw) for piece in found for raw in piece.records]
     assert raws == [b'{"id": 1}', b'{"id": "\xff\\\\udc00"}', rb'{"id": "\ud83d\ude00"}']
 
 
@@ -78,6 +81,10 @@ def test_what_is_no_text_stays_in_its_record(window):
         '{"images": [{"id": 1}}',
         '{"images": [{"id" 1}, {}]}',
         "{'images': []}",
+        '{"images": [],}',
+        '{"images": [] "x": 1}',
+        '{"images": [{},]}',
+        '{"images": []} {}',
     ],
 )
 def test_what_is_no_json_is_refused(text):
@@ -86,4 +93,20 @@ def test_what_is_no_json_is_refused(text):
 
 
 def test_a_byte_order_mark_is_skipped():
-    assert dict(members(b'\xef\xbb\xbf {"a": 1} ', (), "here")) == {"a": b"1"}
+    (piece,) = members(b'\xef\xbb\xbf {"a": 1} ', {}, "here")
+    assert (piece.key, piece.text) == ("a", b"1")
+
+
+class _Number(msgspec.Struct):
+    n: int
+
+
+@pytest.mark.parametrize("window", [12, 40, 10_000])
+def test_records_of_another_kind_are_left_to_a_closer_look(window):
+    numbers = [{"n": i} for i in range(8)]
+    data = json.dumps({"images": [*numbers[:4], {"n": "x"}, *numbers[4:]], "x": [{"n": 1}, {}]}).encode()
+    pieces = [p for p in members(data, {"images": msgspec.json.Decoder(list[_Number])}, "here", window) if p.key != "x"]
+    assert [r for p in pieces for r in json.loads(p.text)] == json.loads(data)["images"]
+    assert [p.records is None for p in pieces] == [b'"x"' in p.text for p in pieces]
+    typed = [record.n for p in pieces for record in p.records or ()]
+    assert typed == [r["n"] for p in pieces for r in json.loads(p.text) if b'"x"' not in p.text]

@@ -1,0 +1,46 @@
+"""An open file whose parts are read as they are asked for (no engine)."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from io import FileIO
+from pathlib import Path
+
+from ingestion.formats.windows import Bytes, in_utf8
+from lakesight.errors import UserError
+
+
+class FileBytes:
+    """A file as `bytes` that are not in memory."""
+
+    def __init__(self, file: FileIO, size: int) -> None:
+        self._file = file
+        self._size = size
+
+    def __len__(self) -> int:
+        return self._size
+
+    def __getitem__(self, key: slice, /) -> bytes:
+        start, end, _ = key.indices(self._size)
+        self._file.seek(start)
+        return self._file.read(max(0, end - start))
+
+
+@contextmanager
+def file_bytes(path: Path) -> Iterator[Bytes]:
+    """The bytes of an annotation file.
+
+    Raises:
+        UserError: it does not open.
+    """
+    try:
+        size = path.stat().st_size
+        file = path.open("rb", buffering=0)
+    except OSError as error:
+        raise UserError(
+            f"the annotation file cannot be read: {error.strerror or error}",
+            where=str(path),
+            expected="a COCO JSON file",
+            fix="check --annotations",
+        ) from error
+    with file:
+        yield in_utf8(FileBytes(file, size))
