@@ -110,7 +110,7 @@ def annotation_records(raw: msgspec.Raw, where: str, flavour: Flavour | None = N
 def _strict_boxes(raw: msgspec.Raw) -> list[_StrictBox] | None:
     try:
         return msgspec.json.decode(raw, type=list[_StrictBox])
-    except msgspec.DecodeError:  # ValidationError is one
+    except (msgspec.DecodeError, UnicodeDecodeError):  # ValidationError is one; the other: in the name of a key
         return None
 
 
