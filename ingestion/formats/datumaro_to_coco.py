@@ -8,14 +8,25 @@ on stderr.
 """
 
 import json
+import os
+import re
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence, Set
+from functools import partial
 from pathlib import Path
 from traceback import walk_tb
-from typing import Any
+from typing import Any, NamedTuple, NoReturn
 
+MENDED = {"cvat": True, "label_me": True, "kitti": True, "vott_csv": True, "vott_json": True}
+MENDED |= {"mot_seq": False, "open_images": False}
+"""Formats whose reader ends with the first record that it cannot read, and whose records stand by themselves.
+
+Whether a whole file can be left out too: not where images would then land as if there were nothing on them.
+"""
+MOST_MENDED = 100
+"""Files of a folder that are mended: each costs some readings of the whole."""
 KEPT = ("Bbox", "Polygon", "Mask", "RleMask", "Label")
 
 
@@ -27,16 +38,28 @@ def main(format_: str, folder: str, out: str) -> None:
     if format_ not in formats:
         _refuse(f"datumaro has no format {format_!r}; it has {', '.join(formats)}")
     refused = _collect_refused()
-    try:
-        dataset = datumaro.Dataset.import_from(folder, format_)
-        items = [_in_sight(item) for item in dataset]
-        coco = _coco(datumaro, dataset.categories(), items) if items else {}
-    except Exception as error:  # its readers raise every kind there is, and each means: not such a folder
-        causes = " <- ".join(f"{type(one).__name__}: {one}" for one in _causes(error))
-        file = _file_at_fault(error, folder)
-        _refuse(f"datumaro cannot read {file or 'it'} as {format_}: {causes}")
+    # Masks are read as late as when they are written, so that the mirror must still be there.
+    with tempfile.TemporaryDirectory() as mirror:
+        try:
+            categories, items = _read(datumaro, folder, format_)
+        except Exception as error:  # its readers raise every kind there is, and each means: not such a folder
+            failed = error
+        else:
+            return _write(datumaro, categories, items, refused, out)
+        if format_ not in MENDED or not _file_at_fault(failed, folder):
+            _refuse_folder(failed, folder, folder, format_)
+        left_out = _LeftOut(refused, [])
+        categories, items = _read_mended(datumaro, folder, mirror, format_, left_out)
+        _write(datumaro, categories, [item for item in items if not _is_of(item, left_out.files)], refused, out)
+
+
+def _write(datumaro: Any, categories: Any, items: list[Any], refused: dict[str, None], out: str) -> None:
     if not items:
         _refuse("; ".join(["there is no image", *refused]))
+    try:
+        coco = _coco(datumaro, categories, items)
+    except Exception as error:  # masks are only read now, and some are not there
+        _refuse(f"datumaro cannot write it as COCO: {_said(error)}")
     by_id = {image["id"]: image for image in coco["images"]}
     _mend_crowds(coco, items)
     dropped: Counter[str] = Counter()
@@ -53,9 +76,187 @@ def main(format_: str, folder: str, out: str) -> None:
     Path(out).write_text(json.dumps({**coco, "dropped": dropped, "refused": list(refused)}))
 
 
+def _read_mended(datumaro: Any, folder: str, mirror: str, format_: str, out: "_LeftOut") -> tuple[Any, list[Any]]:
+    """(categories, items) as far as they can be read, in a folder of links."""
+    _link_files(Path(folder), Path(mirror))
+    read = partial(_read, datumaro, mirror, format_)
+    for _ in range(MOST_MENDED):
+        try:
+            categories, items = read()
+        except Exception as error:
+            failed = error
+        else:
+            return categories, [_with_path(item, folder, mirror) for item in items]
+        # Not inside of `except`: this error would count as a cause of all that follow.
+        if not _mend(format_, mirror, read, failed, out):
+            _refuse_folder(failed, mirror, folder, format_, out)
+    _refuse(f"more than {MOST_MENDED} files cannot be read as {format_}; the first: {next(iter(out.refused))}")
+
+
+def _refuse_folder(error: Exception, read: str, folder: str, format_: str, out: "_LeftOut | None" = None) -> NoReturn:
+    file = _file_at_fault(error, read)
+    said = f"datumaro cannot read {file or 'it'} as {format_}: {_said(error)}"
+    if out and out.refused:
+        said = f"datumaro cannot read it as {format_}: {'; '.join(out.refused)}; and without these: {_said(error)}"
+    _refuse(said.replace(read, folder))
+
+
+def _read(datumaro: Any, folder: str, format_: str) -> tuple[Any, list[Any]]:
+    dataset = datumaro.Dataset.import_from(folder, format_)
+    return dataset.categories(), [_in_sight(item) for item in dataset]
+
+
+def _link_files(folder: Path, mirror: Path) -> None:
+    """Make `mirror` a folder of links to all files of another."""
+    from datumaro.util import os_util
+
+    # It refuses names that lead out, and would follow the links for that; where they lead is looked at by our reader.
+    os_util._is_within_base = lambda path, base: Path(os.path.normpath(path)).is_relative_to(base)
+    for path in folder.rglob("*"):
+        target = mirror / path.relative_to(folder)
+        if path.is_dir() and not path.is_symlink():
+            target.mkdir(parents=True, exist_ok=True)
+        else:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.symlink_to(path)
+
+
+def _mend(format_: str, mirror: str, read: Callable[[], Any], error: Exception, out: "_LeftOut") -> bool:
+    """Leave out the records of the file at fault that end its reader, or else the file; False: that cannot be."""
+    found = _file_at_fault(error, mirror)
+    records = _records(Path(found)) if found else None
+    if not found or records is None:
+        return False
+    file = Path(found)
+    name = file.relative_to(mirror).as_posix()
+    file.unlink()  # the link
+
+    def fault(left_out: Set[int]) -> Exception | None:
+        file.write_bytes(records.without(left_out))
+        try:
+            read()
+        except Exception as error:
+            return error if _file_at_fault(error, mirror) == found else None
+        return None
+
+    every = range(len(records.names))
+    if every and fault({*every}) is None:
+        bad = _bad(every, set(), fault)
+        file.write_bytes(records.without(bad.keys()))
+        out.refused.update({f"{name}: {records.names[place]}: {_said(why)}": None for place, why in bad.items()})
+        return bool(bad)
+    file.unlink(missing_ok=True)
+    out.files.append(name)
+    out.refused[f"{name}: {_said(error)}"] = None
+    return MENDED[format_]
+
+
+def _bad(places: Sequence[int], out: Set[int], fault: Callable[[Set[int]], Exception | None]) -> dict[int, Exception]:
+    """Those of `places` that must go, besides `out`, for the rest to be readable; without all of them it is.
+
+    As few as can be are taken out to find them: records may need each other.
+    """
+    why = fault(out)
+    if why is None:
+        return {}
+    if len(places) == 1:
+        return {places[0]: why}
+    first, second = places[: len(places) // 2], places[len(places) // 2 :]
+    bad = _bad(second, {*out, *first}, fault)
+    return bad | _bad(first, {*out, *bad}, fault)
+
+
+class _LeftOut(NamedTuple):
+    """What is wrong with which record, and the files that are left out whole."""
+
+    refused: dict[str, None]
+    files: list[str]
+
+
+class _Records(NamedTuple):
+    """The records of a file by name, and a function: the file without some of them."""
+
+    names: list[str]
+    without: Callable[[Set[int]], bytes]
+
+
+def _records(file: Path) -> _Records | None:
+    """A file of none has a syntax that is broken; None: it is of a kind that is not looked into."""
+    readers = {".xml": _xml_records, ".json": _json_records, ".txt": _line_records, ".csv": _line_records}
+    if file.suffix.lower() not in readers:
+        return None
+    try:
+        return readers[file.suffix.lower()](file.read_bytes(), file.suffix.lower() == ".csv")
+    except Exception:  # not XML, not JSON, not text
+        return _Records([], lambda _: b"")
+
+
+def _xml_records(data: bytes, _: bool) -> _Records:
+    from defusedxml import ElementTree
+
+    def find(root: Any) -> list[Any]:
+        return [element for element in root if element.tag in ("image", "track", "object")]
+
+    def without(left_out: Set[int]) -> bytes:
+        root = ElementTree.fromstring(data)
+        for place, element in enumerate(find(root)):
+            if place in left_out:
+                root.remove(element)
+        return bytes(ElementTree.tostring(root))
+
+    found = find(ElementTree.fromstring(data))
+    return _Records(
+        [f"<{one.tag}> {place} {one.get('name', '')}".strip() for place, one in enumerate(found, 1)], without
+    )
+
+
+def _json_records(data: bytes, _: bool) -> _Records:
+    whole = json.loads(data)
+    keys = list(whole["assets"])
+
+    def without(left_out: Set[int]) -> bytes:
+        kept = {key: whole["assets"][key] for place, key in enumerate(keys) if place not in left_out}
+        return json.dumps(whole | {"assets": kept}).encode()
+
+    return _Records([f"asset {key}" for key in keys], without)
+
+
+def _line_records(data: bytes, has_head: bool) -> _Records:
+    data.decode()
+    lines = data.split(b"\n")
+    head = lines[:1] if has_head else []
+
+    def without(left_out: Set[int]) -> bytes:
+        return b"\n".join([*head, *(line for place, line in enumerate(lines[len(head) :]) if place not in left_out)])
+
+    return _Records([f"line {place}" for place in range(len(head) + 1, len(lines) + 1)], without)
+
+
+def _is_of(item: Any, files: list[str]) -> bool:
+    """Whether an image's own annotation file is one of these: it must not land as if there were nothing on it."""
+    mine = [Path(file) for file in files if Path(file).stem == Path(item.id).name]
+    return any(item.subset in file.parts or len(file.parts) == 1 for file in mine)
+
+
+def _with_path(item: Any, folder: str, mirror: str) -> Any:
+    """The item with its image where it really is."""
+    path = getattr(item.media, "path", None)
+    if not path or not path.startswith(mirror):
+        return item
+    return item.wrap(
+        media=type(item.media).from_file(path=str(Path(folder, Path(path).relative_to(mirror))), size=item.media.size)
+    )
+
+
 def _in_sight(item: Any) -> Any:
     """The item without the boxes of tracks that have left the picture, which CVAT keeps as `outside`."""
     return item.wrap(annotations=[a for a in item.annotations if not a.attributes.get("outside")])
+
+
+def _said(error: Exception) -> str:
+    """The error and its causes, but those that only say that there is one."""
+    causes = [one for one in _causes(error) if type(one).__name__ != "DatasetImportError"] or [error]
+    return " <- ".join(dict.fromkeys(f"{type(one).__name__}: {one}" for one in causes))
 
 
 def _collect_refused() -> dict[str, None]:
@@ -79,12 +280,14 @@ def _file_at_fault(error: BaseException, folder: str) -> str | None:
     """The file that was being read, which datumaro's messages do not name: the innermost variable that names one."""
     causes = list(_causes(error))
     frames = [frame for cause in causes[::-1] for frame, _ in reversed(list(walk_tb(cause.__traceback__)))]
-    for value in (value for frame in frames for value in frame.f_locals.values()):
-        if isinstance(value, str) and "\0" not in value and len(value) < 4096:
-            path = Path(value)
-            if path.is_absolute() and path.is_relative_to(folder) and path.is_file():
-                return str(path)
-    return None
+    values = [value for frame in frames for value in frame.f_locals.values() if isinstance(value, str)]
+    for value in (value for value in values if "\0" not in value and len(value) < 4096):
+        path = Path(value)
+        if path.is_absolute() and path.is_relative_to(folder) and path.is_file():
+            return str(path)
+    names = [value for value in values if re.fullmatch(r"[\w.-]{1,200}\.(csv|txt|xml|json)", value)]
+    places = [[*Path(folder).rglob(name)] for name in names]
+    return next((str(place[0]) for place in places if len(place) == 1), None)
 
 
 def _coco(datumaro: Any, categories: Any, items: list[Any]) -> dict[str, Any]:
@@ -121,7 +324,7 @@ def _causes(error: BaseException | None) -> Iterator[BaseException]:
         error = error.__cause__ or error.__context__
 
 
-def _refuse(message: str) -> None:
+def _refuse(message: str) -> NoReturn:
     sys.stderr.write(message.replace("\n", " ")[:2000])
     sys.exit(2)
 

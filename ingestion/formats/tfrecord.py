@@ -7,17 +7,27 @@ tensorflow/core/lib/io/record_writer.h (framing), tensorflow/core/example/exampl
 import struct
 from collections.abc import Iterator
 from functools import cache
-from typing import IO, Any, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 from ingestion.formats.broken import Broken
 
 MAX_RECORD_BYTES = 2**30
 """What a record may say of its length."""
+
+
+class Bytes(Protocol):
+    """A file opened for reading."""
+
+    def read(self, size: int, /) -> bytes:
+        """So many bytes, or as many as there are."""
+        ...
+
+
 Values: TypeAlias = list[bytes] | list[float] | list[int]
 Features: TypeAlias = dict[str, Values]
 
 
-def examples(file: IO[bytes]) -> Iterator[Features | Broken]:
+def examples(file: Bytes) -> Iterator[Features | Broken]:
     """The features of each record, or what is wrong with it; behind a length that is wrong nothing can be read."""
     while True:
         try:
@@ -33,7 +43,7 @@ def examples(file: IO[bytes]) -> Iterator[Features | Broken]:
         yield _features(*data)
 
 
-def _data(file: IO[bytes]) -> tuple[bytes, bytes] | None:
+def _data(file: Bytes) -> tuple[bytes, bytes] | None:
     """(a record's data, the checksum it should have); None: the file has ended."""
     head = file.read(12)
     if not head:

@@ -162,7 +162,7 @@ def _decode(text: bytes, decoder: msgspec.json.Decoder[list[Any]]) -> _List | No
     """The list that `text` begins with; None: no whole list."""
     try:
         return _List(text, decoder.decode(text), None)
-    except msgspec.ValidationError:
+    except (msgspec.ValidationError, UnicodeDecodeError):  # the latter: in the name of a key
         found = _decode(text, RAWS)
         return found and found._replace(records=None)
     except RecursionError:

@@ -249,6 +249,15 @@ def test_what_is_no_text_costs_its_record(written, key):
     assert last in rows[1]["record"]
 
 
+def test_a_key_that_is_no_text_costs_its_record():
+    box = json.dumps(BOX).encode()
+    text = b'{"images": [%s], "annotations": [%s, %s], "categories": []}' % (
+        json.dumps(IMAGE).encode(), box, box.replace(b'"area"', b'"ar\xffea"').replace(b'"id": 7', b'"id": 8'),
+    )  # fmt: skip
+    rows = coco.parse(text, "f.json").annotations.to_pylist()
+    assert [row["refused_by"] for row in rows] == [None, "annotation_record_valid"]
+
+
 @pytest.mark.parametrize("written", [rb'"\ud83d\ude00"', rb'"\\ud800"', rb'"\u00e9"'])
 def test_what_is_text_stays(written):
     image = json.dumps(IMAGE).encode()[:-1] + b', "who": ' + written + b"}"

@@ -1,9 +1,11 @@
 """The long tail through datumaro, in the environment that `lakesight setup datumaro` makes."""
 
+import re
 import shutil
 
 import pytest
 
+from ingestion.formats import datumaro_to_coco
 from ingestion.formats.read_datumaro import read_datumaro
 from ingestion.identity import image_id
 from ingestion.load import ingest
@@ -95,15 +97,76 @@ def test_a_record_that_cannot_be_read_costs_itself(datumaro, data, tmp_path):
         read(folder, "yolo")
 
 
+TRUCK = "0.0 0 -1.57 {} 156.40 629.75 189.25 2.85 2.63 12.34 0.47 1.49 69.44 -1.56"
+
+
+def replaced(pattern, old, new):
+    def spoil(folder):
+        file = sorted(folder.glob(pattern))[0]
+        text = file.read_text()
+        assert old in text
+        file.write_text(text.replace(old, new, 1))
+
+    return spoil
+
+
+def a_line_of_kitti(folder):
+    sorted(folder.glob("**/label_2/*.txt"))[0].write_text(f"Van {TRUCK.format('wide')}\nVan {TRUCK.format('600')}\n")
+
+
+def no_text(folder):
+    sorted(folder.glob("**/label_2/*.txt"))[0].write_bytes(b"\xff\xfe\0")
+
+
 @pytest.mark.realdata
-def test_a_file_that_costs_the_folder_is_named(datumaro, data, tmp_path):
-    source = data / ASSETS / "kitti_dataset/kitti_detection"
-    folder = shutil.copytree(source, tmp_path / "kitti", copy_function=shutil.copyfile)
-    wrong = sorted(folder.glob("**/label_2/*.txt"))[0]
-    wrong.write_text("Truck 0.0 0 -1.57 wide 156.40 629.75 189.25 2.85 2.63 12.34 0.47 1.49 69.44 -1.56\n")
-    with pytest.raises(FormatError) as caught:
-        read(folder, "kitti")
-    assert str(wrong) in str(caught.value)
+@pytest.mark.parametrize(
+    ("format_", "name", "spoil", "images", "boxes", "reason"),
+    [
+        ("cvat", "cvat_dataset/for_images/export_project", replaced("*.xml", 'xtl="', 'xtl="x'), 5, 5,
+         "annotations.xml: <image> 1 img0.jpg: ValueError: could not convert string to float: 'x0'"),
+        ("kitti", "kitti_dataset/kitti_detection", a_line_of_kitti, 2, 4,
+         "training/label_2/000030_10.txt: line 1: ValueError: could not convert string to float: 'wide'"),
+        ("kitti", "kitti_dataset/kitti_detection", no_text, 1, 3,
+         "training/label_2/000030_10.txt: UnicodeDecodeError: .* byte 0xff"),
+        ("label_me", "labelme_dataset", replaced("**/*.xml", "<x>", "<x>a"), 1, 3,
+         "Annotations/subset1/img1.xml: <object> 1: ValueError: could not convert string to float: 'a43'"),
+        ("vott_json", "vott_json_dataset/dataset", replaced("*.json", '"left": ', '"left": "x", "other": '), 2, 4,
+         "train-export.json: asset 0d3de147f: ValueError: could not convert string to float: 'x'"),
+    ],
+    ids=["cvat", "kitti", "kitti, no text", "labelme", "vott"],
+)  # fmt: skip
+def test_a_record_that_ends_a_reader_costs_itself(
+    datumaro, data, tmp_path, format_, name, spoil, images, boxes, reason
+):
+    folder = shutil.copytree(data / ASSETS / name, tmp_path / "in", copy_function=shutil.copyfile)
+    spoil(folder)
+    source = read(folder, format_)
+    (why,) = source.records.images["refused_because"].drop_null().to_pylist()
+    assert re.fullmatch(f"{reason}.*", why)
+    files = source.records.images["file_name"].drop_null().to_pylist()
+    assert len(files) == images
+    assert all((folder / file).is_file() for file in files)
+    assert source.records.annotations.num_rows == boxes
+
+
+@pytest.mark.realdata
+def test_where_nothing_is_left_the_reason_is_told(datumaro, data, tmp_path):
+    folder = shutil.copytree(data / ASSETS / "cvat_dataset/for_video", tmp_path / "in", copy_function=shutil.copyfile)
+    bomb = '<!DOCTYPE a [<!ENTITY l0 "ha"><!ENTITY l1 "&l0;&l0;">]><annotations>&l1;</annotations>'
+    (folder / "annotations.xml").write_text(bomb)
+    with pytest.raises(FormatError, match=r"annotations\.xml: EntitiesForbidden"):
+        read(folder, "cvat")
+
+
+@pytest.mark.parametrize("wrong", [set(), {0}, {7}, {2, 3}, {0, 4, 7}, set(range(8))])
+def test_records_are_found_by_halving(wrong):
+    def fault(out):
+        left = sorted(wrong - set(out))
+        return ValueError(str(left)) if left else None
+
+    found = datumaro_to_coco._bad(range(8), set(), fault)
+    assert set(found) == wrong
+    assert all(str(place) in str(error) for place, error in found.items())
 
 
 @pytest.mark.parametrize(("format_", "message"), [("coco", "ingest coco"), ("voc", "ingest voc"), ("cifar", "pickle")])
