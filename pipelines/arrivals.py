@@ -1,6 +1,8 @@
 """Spark glue: files as a stream, each once; Auto Loader on Databricks, the file stream elsewhere."""
 
+import os
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
@@ -10,6 +12,7 @@ from ingestion.read_images import MAX_FILE_BYTES
 from ingestion.watched import SUFFIXES, Format
 from lakesight.errors import ConfigError
 from lakesight.spark import on_databricks
+from pipelines.functions import flag_of
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -68,8 +71,18 @@ def is_image(format_: Format) -> str:
     return f"NOT {is_labels(format_)}" if format_ == "coco" else f"lower(path) RLIKE '{IMAGE_NAMES}'"
 
 
+def lies_in(folder: str, path: str) -> bool:
+    """Whether a file under a folder is there itself: Spark follows links, and they may lead to anything."""
+    return not os.path.islink(path) or Path(os.path.realpath(path)).is_relative_to(os.path.realpath(folder))  # noqa: PTH114 - called for each file
+
+
 def arriving(spark: "SparkSession", source: Path, *, where: str) -> "DataFrame":
-    """(path, modified_at, arrived_at, size_bytes, content) of the files under `source` that satisfy `where`."""
+    """(path, modified_at, arrived_at, size_bytes, content) of the files under `source` that satisfy `where`.
+
+    What a link out of it leads to is left out.
+    """
+    from pyspark.sql.functions import expr
+
     reader = spark.readStream.schema(FILE).option("recursiveFileLookup", "true")
     if on_databricks():
         reader = reader.format("cloudFiles").option("cloudFiles.format", "binaryFile")
@@ -78,7 +91,7 @@ def arriving(spark: "SparkSession", source: Path, *, where: str) -> "DataFrame":
     # As everywhere in the pipeline only `select`, `selectExpr` and `where`: what else there is resolves the tables
     # too early, and the second run would read the first one's rows.
     files = reader.load(str(source)).where(f"length <= {MAX_FILE_BYTES} AND ({where})")
-    return files.selectExpr(
+    return files.where(flag_of(partial(lies_in, str(source)))(expr(PATH))).selectExpr(
         f"{PATH} AS path",
         "modificationTime AS modified_at",
         "current_timestamp() AS arrived_at",

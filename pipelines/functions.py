@@ -31,6 +31,13 @@ def texts_of(work: Callable[..., Any]) -> Function:
     return _function(work, ArrayType(StringType()))
 
 
+def flag_of(work: Callable[..., bool]) -> Function:
+    """`work` says yes or no."""
+    from pyspark.sql.types import BooleanType
+
+    return _function(work, BooleanType())
+
+
 def _function(work: Callable[..., Any], type_: "DataType") -> Function:
     from pyspark.sql.functions import udf
 

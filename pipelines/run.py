@@ -30,6 +30,7 @@ from pipelines.yolo import read_data
 
 HERE = Path(__file__).parent
 SPEC = "spark-pipeline.yml"
+STORAGE = "storage"
 NAME = re.compile(r"\w+", re.ASCII)
 TABLES = ("image_files", "images", "annotations", "categories", "quarantine")
 """What a run is reported by."""
@@ -81,7 +82,8 @@ def _validate(pipeline: Pipeline) -> None:
     folder = pipeline.source
     require_names(pipeline.dataset, None)
     if not NAME.fullmatch(pipeline.schema):
-        raise UserError("this is no name of a schema", where=pipeline.schema, expected="letters, digits and _")
+        what, expected = "this is no name of a schema", "letters, digits and _"
+        raise UserError(what, where=pipeline.schema, expected=expected, fix="choose another --schema")
     require_folder(folder, f"a folder of {pipeline.format.upper()} files and images", "check --source")
     if pipeline.format == "yolo":
         read_data(folder)
@@ -98,13 +100,13 @@ def lay_out(warehouse: Warehouse, pipeline: Pipeline) -> Path:
         UserError: the schema is another pipeline's.
     """
     folder = warehouse.state("pipeline", pipeline.schema)
-    if (folder / SPEC).exists():
+    if (folder / STORAGE).exists():  # what it was told is of no weight before it has read a file
         _refuse_another(pipeline, yaml.safe_load((folder / SPEC).read_text())["configuration"])
     folder.mkdir(parents=True, exist_ok=True)
     shutil.rmtree(folder / "transformations", ignore_errors=True)
     shutil.copytree(HERE / "transformations", folder / "transformations", ignore=shutil.ignore_patterns("__pycache__"))
     spec = yaml.safe_load((HERE / SPEC).read_text()) | {"database": pipeline.schema}
-    spec |= {"storage": (folder / "storage").as_uri(), "configuration": pipeline.configuration}
+    spec |= {"storage": (folder / STORAGE).as_uri(), "configuration": pipeline.configuration}
     (folder / SPEC).write_text(yaml.safe_dump(spec, sort_keys=False))
     return folder / SPEC
 

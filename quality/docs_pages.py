@@ -6,15 +6,15 @@ from the same blocks: `docs_templates/` stands before its templates, and what is
 
 from pathlib import Path
 
-from great_expectations.render.view import DefaultJinjaPageView
+from great_expectations.render.view.view import DefaultJinjaPageView
 from jinja2 import ChoiceLoader, FileSystemLoader
 
 TEMPLATES = Path(__file__).with_name("docs_templates")
 
 
-class Page(DefaultJinjaPageView):  # type: ignore[misc]  # Great Expectations is not typed
+class Page(DefaultJinjaPageView):
     """A page of any kind, the index included."""
 
     def __init__(self, **directories: str | None) -> None:
         super().__init__(**directories)
-        self.env.loader = ChoiceLoader([FileSystemLoader(TEMPLATES), self.env.loader])
+        self.env.loader = ChoiceLoader([FileSystemLoader(TEMPLATES), *filter(None, [self.env.loader])])

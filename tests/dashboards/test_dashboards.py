@@ -1,13 +1,14 @@
 """Views and dashboards on real tables: every one runs, and says what is there."""
 
 import json
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pyarrow as pa
 import pytest
 
 from lakesight import delta, sql
-from lakesight.tables import PREDICTIONS, QUARANTINE
+from lakesight.tables import IMAGE_PROPERTIES, PREDICTIONS, QUALITY_RESULTS, QUARANTINE
 from lakesight.warehouse import create_warehouse
 from quality.evaluate import evaluate
 from serving.importing import import_detections
@@ -40,14 +41,29 @@ def tables(tmp_path_factory, fill, shapes_coco):
     reasons = [{"rule": "image_decodes", "severity": "error"}, {"rule": "image_size_known", "severity": "error"}]
     rows = [refused | {"errors": reasons}]
     delta.commit(made, "quarantine", pa.Table.from_pylist(rows, QUARANTINE.arrow), app_id="refused", txn=1)
+    looks = {"dataset": "shapes", "brightness": 100.0, "contrast": 50.0, "dhash": "0123456789abcdef", "run_id": "r"}
+    rows = [looks | {"image_id": image_id} for image_id in (1, 1001)]
+    delta.commit(made, "image_properties", pa.Table.from_pylist(rows, IMAGE_PROPERTIES.arrow), app_id="looks", txn=1)
+    rows = [row for day, broken in enumerate((7, 0)) for row in checked(day, broken)]
+    delta.commit(made, "quality_results", pa.Table.from_pylist(rows, QUALITY_RESULTS.arrow), app_id="check", txn=1)
     return made
 
 
+def checked(day, broken):
+    """Two rules in the check of a day, one of them broken by so many rows."""
+    for rule, severity, count in (("image_decodes", "error", 0), ("image_unique", "warn", broken)):
+        yield {
+            "run_id": f"check-{day}", "rule": rule, "dataset": "shapes", "table_name": "images", "severity": severity,
+            "success": count == 0, "element_count": 32, "unexpected_count": count,
+            "unexpected_percent": 100 * count / 32, "checked_at": datetime(2026, 1, 1 + day, tzinfo=UTC),
+        }  # fmt: skip
+
+
 EMPTY_HERE = {
-    "drift_status", "image_quality", "images_without_detections", "alerts", "drift_by_slice",
-    "exact_duplicates", "near_duplicates", "split_leakage",
+    "drift_status", "images_without_detections", "alerts", "drift_by_slice",
+    "exact_duplicates", "near_duplicates", "split_leakage", "duplicates", "leakage",
 }  # fmt: skip
-"""Views and queries over what these tables lack: pixels and their figures, drift, images without a detection."""
+"""Views and queries over what these tables lack: drift, images without a detection, images that are alike."""
 
 
 @pytest.fixture
@@ -99,6 +115,15 @@ def test_class_balance_counts_boxes(ask, shapes_coco):
 
 def test_quarantine_reasons_has_one_row_a_reason(ask):
     assert {row["rule"] for row in ask("SELECT * FROM quarantine_reasons")} == {"image_decodes", "image_size_known"}
+
+
+def test_quality_queries_tell_the_latest_check_and_the_way_there(ask):
+    def query(name):
+        return ask((FOLDER / "queries" / f"{name}.sql").read_text())
+
+    latest = [(row["rule"], row["unexpected_count"], row["run_id"]) for row in query("latest_check")]
+    assert sorted(latest) == [("image_decodes", 0, "check-1"), ("image_unique", 0, "check-1")]
+    assert [row["broken_rules"] for row in query("checks_over_time") if row["severity"] == "warn"] == [1, 0]
 
 
 @pytest.mark.parametrize("path", DASHBOARDS, ids=lambda path: path.name)

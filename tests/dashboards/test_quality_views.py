@@ -1,5 +1,7 @@
 """Duplicates, leakage and drift between splits, as views: against brute force and definitions."""
 
+from pathlib import Path
+
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -10,6 +12,7 @@ from lakesight.tables import TABLES
 from lakesight.warehouse import create_warehouse
 
 NEAR = 3
+QUERIES = Path(__file__).parents[2] / "dashboards" / "queries"
 
 
 def write(warehouse, name, rows):
@@ -103,6 +106,20 @@ def test_split_leakage_is_exact_and_near(ask):
     near = [r for r in rows if r["kind"] == "near"]
     assert near
     assert all(r["split"] != r["other_split"] and r["distance"] <= NEAR for r in near)
+
+
+def test_the_dashboards_queries_count_images(ask):
+    duplicates, leakage = (ask((QUERIES / f"{name}.sql").read_text()) for name in ("duplicates", "leakage"))
+    counted = {(r["dataset"], r["kind"]): (r["images"], r["groups"]) for r in duplicates}
+    (alike,) = ask("SELECT count(DISTINCT image_id) AS images FROM near_duplicates")
+    assert counted == {
+        ("d", "same pixels"): (1, 1), ("e", "same pixels"): (2, 1), ("d", "look alike"): (alike["images"], None),
+    }  # fmt: skip
+    exact = {(r["dataset"], r["split"], r["other_dataset"], r["other_split"]) for r in leakage if r["kind"] == "exact"}
+    assert exact == {
+        ("d", "train", "e", "val"), ("d", "train", "e", "test"), ("e", "val", "d", "train"),
+        ("e", "val", "e", "test"), ("e", "test", "d", "train"), ("e", "test", "e", "val"),
+    }  # fmt: skip
 
 
 def boxes(rng, split, first, shares, side):

@@ -1,4 +1,4 @@
-"""VOC and YOLO as pipelines: what is in the folder at each of two runs, held against the verb on the same folder."""
+"""VOC and YOLO as pipelines, held against the verbs on the same folder: VOC in two runs, YOLO (an update costs) in one."""
 
 from collections import Counter
 
@@ -33,9 +33,9 @@ def xml(filename, *boxes):
     return f"<annotation><filename>{filename}</filename><folder>f</folder>{objects}</annotation>"
 
 
-def voc(folder, run):
-    """Second: labels that were late, a new class, an image set that grew; and all that is refused."""
-    if run == 1:
+def voc(folder, part):
+    """Second part: labels that were late, a new class, an image set that grew; and all that is refused."""
+    if part == 1:
         for seed, name in enumerate(("a", "sub dir/é b", "late", "bare")):
             png(folder / f"JPEGImages/{name}.png", seed)
         put(folder, {
@@ -57,9 +57,9 @@ def voc(folder, run):
     })  # fmt: skip
 
 
-def yolo(folder, run):
+def yolo(folder, part):
     """The same for YOLO: what is late, new, refused; boxes and polygons."""
-    if run == 1:
+    if part == 1:
         for seed, name in enumerate(("train/a", "train/sub dir/é b", "val/late", "val/bare")):
             png(folder / f"images/{name}.png", seed)
         put(folder, {
@@ -80,16 +80,18 @@ def yolo(folder, run):
     })  # fmt: skip
 
 
-FORMATS = {"voc": (voc, "--folder", ""), "yolo": (yolo, "--data", "data.yaml")}
+FORMATS = {"voc": (voc, [(1,), (2,)], "--folder", ""), "yolo": (yolo, [(1, 2)], "--data", "data.yaml")}
+"""What arrives, in which updates, and how the verb is told."""
 
 
 @pytest.fixture(scope="module", params=FORMATS)
 def updated(request, server, tmp_path_factory):
-    """A function: rows of a query, as the pipeline and as the verb have it; after two runs of each."""
-    arrive, option, file = FORMATS[request.param]
+    """A function: rows of a query, as the pipeline and as the verb have it; after as many runs of each."""
+    arrive, updates, option, file = FORMATS[request.param]
     folder, name = tmp_path_factory.mktemp(request.param), request.param
-    for run in (1, 2):
-        arrive(folder, run)
+    for parts in updates:
+        for part in parts:
+            arrive(folder, part)
         pipeline = ["--source", folder, "--dataset", name, "--format", name, "--schema", f"piped_{name}"]
         for command in (["pipeline", *pipeline], ["ingest", name, option, folder / file, "--dataset", name]):
             done = server.run(*command)
@@ -126,7 +128,10 @@ def _reason(error):
     return error["rule"], error["observed"]
 
 
-def test_what_came_first_keeps_its_run(updated):
+def test_what_came_first_keeps_its_run(updated, request):
     piped, _ = updated("file_name, run_id", "images")
     runs = {row["file_name"].rsplit("/", 1)[-1]: row["run_id"] for row in piped}
-    assert runs["a.png"] < runs["late.png"] == runs["new.png"]
+    _, updates, *_ = FORMATS[request.node.callspec.params["updated"]]
+    assert len(set(runs.values())) == len(updates)
+    assert runs["a.png"] == runs["bare.png"] == min(runs.values())
+    assert runs["late.png"] == runs["new.png"] == max(runs.values())

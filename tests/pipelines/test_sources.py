@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 import pipelines
+from pipelines.arrivals import arriving, is_labels
 from pipelines.rules import accept, accepts, expectations
 from quality.rules import refusing
 
@@ -59,6 +60,25 @@ def test_on_databricks_every_refusing_rule_is_an_expectation(table):
     assert accept(dp, table)(query) is query  # no WHERE: what is dropped before cannot be counted
     assert list(dp.stated) == [rule.name for rule in refusing(table)]
     assert dp.stated == expectations(table)
+
+
+@pytest.mark.slow
+def test_what_arrives_is_in_the_folder_and_comes_once(spark, tmp_path):
+    folder, secret = tmp_path / "in" / "sub ü", tmp_path / "secret.xml"
+    folder.mkdir(parents=True)
+    secret.write_text("secret")
+    (folder / "a.XML").write_text("a")
+    (folder / "note.txt").write_text("no annotations")
+    (folder / "link.xml").symlink_to(folder / "a.XML")
+    (folder / "out.xml").symlink_to(secret)
+    for seen in (["a.XML", "link.xml"], ["a.XML", "b.xml", "link.xml"]):
+        files = arriving(spark, tmp_path / "in", where=is_labels("voc"))
+        stream = files.writeStream.option("checkpointLocation", str(tmp_path / "checkpoint"))
+        stream.trigger(availableNow=True).start(str(tmp_path / "files"), format="parquet").awaitTermination()
+        rows = spark.read.parquet(str(tmp_path / "files")).orderBy("path").collect()
+        assert [row.path for row in rows] == [str(folder / name) for name in seen]
+        assert {bytes(row.content) for row in rows} <= {b"a", b"b"}
+        (folder / "b.xml").write_text("b")
 
 
 def test_a_rule_that_is_null_holds(spark):
