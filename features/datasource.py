@@ -69,7 +69,8 @@ def _tasks(plan: Iterable[Planned]) -> Iterator[list[Planned]]:
 
 def _read(task: Sequence[Planned], columns: Sequence[str], masks: bool) -> Iterator[pa.Table]:
     for unit, read in task:
-        yield read_rows(unit, read, columns, masks=masks)
+        # Rows of a shuffle are chunks of their own, each of which Ray would serialise by itself.
+        yield read_rows(unit, read, columns, masks=masks).combine_chunks()
 
 
 def _num_bytes(task: Iterable[Planned]) -> int:
