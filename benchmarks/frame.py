@@ -40,14 +40,18 @@ def side_by_side(
     peer_name: str,
     goal: float,
     repeats: int = 5,
+    often: int = 1,
     note: str = "",
 ) -> Result:
-    """Run both `repeats` times in turn, after one run of each that is not counted; the medians and their ratio."""
+    """Run both `repeats` times in turn, after one run of each that is not counted; the medians and their ratio.
+
+    `often`: times that ours runs in a row for one run of the peer, where the clock ticks too slowly for one of ours.
+    """
     seconds: dict[str, list[float]] = {"ours": [], "peer": []}
     with step(f"{name}: {what}", 2 * (repeats + 1)) as advance:
         for turn in range(repeats + 1):
-            for place, (side, run) in enumerate((("ours", ours), ("peer", peer))):
-                seconds[side].append(_cpu_seconds_of(run))
+            for place, (side, run, times) in enumerate((("ours", ours, often), ("peer", peer, 1))):
+                seconds[side].append(_cpu_seconds_of(run, times))
                 advance(2 * turn + place + 1)
     mine, theirs = (statistics.median(seconds[side][1:]) for side in ("ours", "peer"))
     return _result(name, what, mine, theirs, peer_name, goal, note, "CPU s")
@@ -163,10 +167,11 @@ def _tree(root: int) -> list[int]:
     return found
 
 
-def _cpu_seconds_of(run: Callable[[], object]) -> float:
+def _cpu_seconds_of(run: Callable[[], object], times: int) -> float:
     before = tree_cpu_seconds()
-    run()
-    return max(tree_cpu_seconds() - before, 1 / TICKS)
+    for _ in range(times):
+        run()
+    return max(tree_cpu_seconds() - before, 1 / TICKS) / times
 
 
 def tree_cpu_seconds() -> float:

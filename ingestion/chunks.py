@@ -27,7 +27,7 @@ from lakesight.merge import Change
 from lakesight.tables import LONG
 from lakesight.warehouse import Warehouse
 
-CHUNK_BYTES = 32 * 2**20
+CHUNK_BYTES = 64 * 2**20
 """Larger files are ingested in parts of this size, unless `--chunk-mb` says otherwise."""
 
 

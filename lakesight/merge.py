@@ -6,7 +6,7 @@ appended, which is what a MERGE does with rows that match nothing; the lock make
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import reduce
 from operator import and_
 from typing import TYPE_CHECKING
@@ -80,11 +80,16 @@ def merge_arrow(
 def _any_held(warehouse: Warehouse, table: Table, rows: pa.Table) -> bool:
     """Whether the table has any of the keys: without one a MERGE is an append, which need not read the table.
 
-    A row group at a time, so that memory does not grow with the table.
+    A row group at a time, so that memory does not grow with the table; what statistics exclude is not read.
     """
+    whole = {c: pc.min_max(rows[c]).as_py() for c in table.key if pa.types.is_integer(table.arrow.field(c).type)}
+    plan = delta.plan(warehouse, table.name)
+    units = [u for u in plan.units if all(u.may_hold(c, ends["min"], ends["max"]) for c, ends in whole.items())]
+    if not units:
+        return False
     # Column by column first, which leaves next to nothing for the join of whole keys.
     each = [pc.field(column).isin(pc.unique(rows[column]).cast(table.arrow.field(column).type)) for column in table.key]
-    near = delta.plan(warehouse, table.name).parts(table.key, reduce(and_, each))
+    near = replace(plan, units=tuple(units)).parts(table.key, reduce(and_, each))
     keys = rows.select(table.key)
     return any(keys.cast(part.schema).join(part, list(table.key), join_type="left semi").num_rows for part in near)
 

@@ -37,6 +37,11 @@ class _Boxed(msgspec.Struct, gc=False):
     segments_info: None = None
 
 
+class _Listed(msgspec.Struct, gc=False):
+    id: int
+
+
+LISTED = msgspec.json.Decoder(list[_Listed])
 BOXED = msgspec.json.Decoder(list[_Boxed])
 
 
@@ -68,14 +73,14 @@ def survey(data: Bytes, where: str, size: int, *, allow_orphans: bool) -> Survey
     """
     rest, has_categories = Survey(), False
     kinds: Counter[Flavour] = Counter()
-    decoders: Decoders = {"images": RAWS, "annotations": BOXED, "categories": RAWS}
+    decoders: Decoders = {"images": LISTED, "annotations": BOXED, "categories": RAWS}
     with no_gc():
         for piece in coco_members(data, where, decoders, min(size, PIECE)):
             if piece.key == "annotations":
                 kinds += flavours_in(piece)
                 rest.annotations.append(Annotated(piece._replace(text=b"", records=None), tuple(_image_ids(piece))))
             elif piece.key == "images":
-                _add_images(rest.images, map(bytes, piece.records or ()))
+                _add_images(rest.images, piece)
             elif piece.key == "categories":
                 has_categories = True
                 rest.categories += [msgspec.Raw(bytes(raw)) for raw in piece.records or ()]
@@ -95,10 +100,11 @@ def flavours_in(piece: Piece) -> Counter[Flavour]:
     return +Counter[Flavour]({"instances": len(piece.records)})
 
 
-def _add_images(images: dict[ImageId, bytes], records: Iterable[bytes]) -> None:
-    for record in records:
-        key = _id_of(record)
-        images[key] = b"%b,%b" % (images[key], record) if key in images else record
+def _add_images(images: dict[ImageId, bytes], piece: Piece) -> None:
+    raws = [bytes(raw) for raw in RAWS.decode(piece.text)]
+    ids = map(_id_of, raws) if piece.records is None else (one.id for one in piece.records)
+    for key, raw in zip(ids, raws, strict=True):
+        images[key] = b"%b,%b" % (images[key], raw) if key in images else raw
 
 
 def _refuse_orphans(rest: Survey, where: str) -> None:

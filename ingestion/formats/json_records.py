@@ -4,7 +4,8 @@ import gc
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Annotated, Any, NamedTuple, TypeVar
+from functools import cache
+from typing import Annotated, Any, NamedTuple
 
 import msgspec
 import pyarrow as pa
@@ -12,7 +13,7 @@ import pyarrow as pa
 Int32 = Annotated[int, msgspec.Meta(ge=-(2**31), le=2**31 - 1)]
 Int64 = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
 NULL = b"null"
-T = TypeVar("T")
+_FIELDS = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _WHOLE = re.compile(rb"(-?\d+)\.0+")
 
 
@@ -57,20 +58,25 @@ def each(raws: Sequence[msgspec.Raw], kind: type, rule: str) -> tuple[list[Typed
     return good, refused
 
 
-def typed(raw: bytes, kind: type[T]) -> T:
+def typed(raw: bytes, kind: type) -> Any:
     """A record as a `kind`; whole numbers written as floats (`"id": 7.0`, as pandas does) count as integers.
 
     Raises:
         msgspec.MsgspecError: it is none.
     """
+    decoder = _decoder(kind)
     try:
-        return msgspec.json.decode(raw, type=kind)
+        return decoder.decode(raw)
     except msgspec.ValidationError:
         if not _WHOLE.search(raw):
             raise
-    fields = msgspec.json.decode(raw, type=dict[str, msgspec.Raw])
-    whole = {key: msgspec.Raw(_without_fraction(bytes(value))) for key, value in fields.items()}
-    return msgspec.json.decode(msgspec.json.encode(whole), type=kind)
+    whole = {key: msgspec.Raw(_without_fraction(bytes(value))) for key, value in _FIELDS.decode(raw).items()}
+    return decoder.decode(msgspec.json.encode(whole))
+
+
+@cache
+def _decoder(kind: type) -> msgspec.json.Decoder[Any]:
+    return msgspec.json.Decoder(kind)
 
 
 def _without_fraction(value: bytes) -> bytes:
@@ -99,7 +105,7 @@ def json_or_none(raw: msgspec.Raw) -> str | None:
 
 def further(raw: bytes, known: set[str]) -> dict[str, str]:
     """The record's other keys, sorted, as texts."""
-    fields: dict[str, msgspec.Raw] = msgspec.json.decode(raw, type=dict[str, msgspec.Raw])
+    fields = _FIELDS.decode(raw)
     return {key: text(bytes(fields[key])) for key in sorted(fields) if key not in known}
 
 

@@ -9,6 +9,7 @@ from deltalake import DeltaTable
 from lakesight import as_of, delta
 from lakesight.errors import TableError
 from lakesight.snapshot import plan_table
+from lakesight.spark import IMAGE_LAYOUT, conf
 from lakesight.warehouse import Warehouse
 
 COLUMNS = """id BIGINT, name STRING, place STRING, day DATE, at TIMESTAMP,
@@ -109,3 +110,30 @@ def test_a_file_that_vacuum_took_is_named(spark, tmp_path):
         file.unlink()
     with pytest.raises(TableError, match="a file of the table is gone"):
         snapshot.read(["id"])
+
+
+def test_narrow_columns_of_many_row_groups_are_the_rows_that_spark_reads(spark, tmp_path):
+    path = tmp_path / "t"
+    kept = "TBLPROPERTIES ('delta.enableDeletionVectors' = 'true')"
+    spark.sql(f"CREATE TABLE delta.`{path}` (id BIGINT, content BINARY) USING delta {kept}")
+    with conf(spark, IMAGE_LAYOUT):
+        spark.sql(f"INSERT INTO delta.`{path}` SELECT id, cast(id AS STRING)::BINARY FROM range(0, 300, 1, 1)")
+    spark.sql(f"DELETE FROM delta.`{path}` WHERE id IN (3, 70, 71, 150) OR id % 60 = 0")
+    snapshot = plan_table(DeltaTable(path), "t")
+    assert len(snapshot.units) == 5
+    wide = snapshot.read()
+    assert wide["id"].to_pylist() == [row["id"] for row in by_spark(spark, path)]
+    assert wide["content"].to_pylist() == [str(i).encode() for i in wide["id"].to_pylist()]
+    assert snapshot.read(["id"]) == wide.select(["id"])
+    assert [part.num_rows for part in snapshot.parts(["id"])] == [len(wide)]
+    assert len(list(snapshot.parts(["id", "content"]))) == 5
+    some = pc.field("id").isin([3, 4, 299])
+    for columns in (["id"], ["id", "content"]):
+        assert snapshot.read(columns, some)["id"].to_pylist() == [4, 299]
+
+
+def test_statistics_say_where_a_number_cannot_be(spark, tmp_path):
+    write(spark, tmp_path / "t")
+    (unit,) = plan_table(DeltaTable(tmp_path / "t"), "t").units
+    ranges = [(-5, -1), (-5, 0), (7, 7), (19, 30), (20, 30)]
+    assert [unit.may_hold("id", low, high) for low, high in ranges] == [False, True, True, True, False]
