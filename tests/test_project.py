@@ -38,7 +38,8 @@ def test_wheel_holds_our_packages_and_nothing_else(wheel):
 
 def test_wheel_holds_the_data_files(wheel):
     assert "lakesight/log4j2.properties" in wheel
-    assert "dashboards/overview.lvdash.json" in wheel
+    assert {"dashboards/overview.lvdash.json", "dashboards/quality.lvdash.json"} <= set(wheel)
+    assert {"quality/docs_templates/page.j2", "quality/docs_templates/page.css"} <= set(wheel)
     assert "dashboards/views/detections.sql" in wheel
     assert "configs/demo.yaml" in wheel
     assert "pipelines/spark-pipeline.yml" in wheel
