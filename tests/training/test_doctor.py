@@ -116,10 +116,11 @@ CLASSIFIER = {"model.architecture": "resnet", "model.config": {"hidden_sizes": [
     ("changed", "error", "message"),
     [
         (CLASSIFIER, TableError, "split 'train' of data set 'shapes' has no images of one class"),
-        (CLASSIFIER | {"augment.mosaic": 0.5}, ConfigError, "others cannot be mixed in"),
+        (CLASSIFIER | {"augment.mosaic": 0.5}, ConfigError, "learns one class an image"),
+        ({"model.architecture": "vit", "model.config": {}, "train.multi_scale": 0.2}, ConfigError, "one side only"),
         ({"model.architecture": "mask2former", "model.config": {}}, TableError, "has no masks"),
     ],
-    ids=["no classes", "classes mixed", "no masks"],
+    ids=["no classes", "classes mixed", "many sides", "no masks"],
 )
 def test_a_task_is_refused_what_it_cannot_learn_from(small, quick_config, changed, error, message):
     with pytest.raises(error, match=message):
