@@ -56,6 +56,8 @@ def of_error(error: Exception, content: bytes) -> Refusal:
         return _unidentified(content)
     text = str(error).lower()
     story = f"{type(error).__name__}: {error}"
+    if isinstance(error, MemoryError):
+        return Refusal("bomb", "its pixels do not fit into memory")
     if isinstance(error, Image.DecompressionBombError) or any(words in text for words in _TOO_LARGE):
         return Refusal("bomb", story)
     if isinstance(error, EOFError) or any(words in text for words in _CUT_SHORT):
