@@ -111,6 +111,7 @@ def bitmap_header(width, height):
         (b"", "empty"),
         (b"no image", "not_an_image"),
         (b"%PDF-1.7 and more", "not_an_image"),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 9\n", "not_an_image"),
         (encode(noise(), "JPEG")[:900], "truncated"),
         (encode(noise())[:900], "truncated"),
         (encode(noise())[:20], "truncated"),
