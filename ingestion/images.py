@@ -11,9 +11,12 @@ from PIL import Image
 
 from ingestion.pixels import Figures, describe, pixel_hash
 from ingestion.refusal import Refusal, of_error
+from ingestion.scans import too_many_scans
 from lakesight.decode import decode_jpeg, to_rgb
 
 EXIF_ORIENTATION = 274
+MOST_PAGES = 1_000
+"""Of a TIFF, that are counted: a small file can have a hundred thousand, which takes a minute."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,6 +59,8 @@ def _decode(content: bytes, max_pixels: int) -> Facts | Refusal:
         format_, mode = image.format or "", image.mode
         if format_ == "EPS":  # a program: Pillow would have Ghostscript run it, where there is one
             return Refusal("unsupported", "it is PostScript, which is not run: convert it to JPEG or PNG")
+        if format_ in ("JPEG", "MPO") and (scans := too_many_scans(content)):
+            return Refusal("bomb", scans)
         jpeg = decode_jpeg(content) if format_ == "JPEG" else None
         rgb = to_rgb(image) if jpeg is None else jpeg
         # After the pixels: asking for EXIF may decode, and would swallow what the decoder has to say.
@@ -85,6 +90,18 @@ def _orientation(image: Image.Image) -> int:
 
 def _num_frames(image: Image.Image) -> int:
     try:
+        if image.format == "TIFF":
+            return _num_pages(image)
         return max(int(getattr(image, "n_frames", 1)), 1)  # a PSD without layers has no frames, but pixels
     except Exception:  # a broken later frame of any kind is no reason to refuse the first, which has been decoded
         return 1
+
+
+def _num_pages(image: Image.Image) -> int:
+    """Pages of a TIFF, which Pillow reads one by one to count them."""
+    try:
+        for page in range(1, MOST_PAGES):
+            image.seek(page)
+    except EOFError:
+        return page
+    return MOST_PAGES

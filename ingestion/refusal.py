@@ -32,6 +32,7 @@ BRANDS = {b"heic": "HEIC", b"heix": "HEIC", b"hevc": "HEIC", b"mif1": "HEIF", b"
 """Image formats among ISO media files, by the brand behind `ftyp`."""
 NOT_READ = ("HEIC", "HEIF", "JPEG XL")
 """Formats that Pillow has no decoder for."""
+_GIT_LFS = b"version https://git-lfs"
 _CUT_SHORT = ("truncated", "expected to read", "end of file", "not enough image data")
 _TOO_LARGE = ("decompressed data too large",)
 _NOT_SUPPORTED = ("unsupported", "not supported", "unknown", "not configured", "no decoder", "decoder jpeg")
@@ -56,6 +57,8 @@ def of_error(error: Exception, content: bytes) -> Refusal:
         return _unidentified(content)
     text = str(error).lower()
     story = f"{type(error).__name__}: {error}"
+    if isinstance(error, MemoryError):
+        return Refusal("bomb", "its pixels do not fit into memory")
     if isinstance(error, Image.DecompressionBombError) or any(words in text for words in _TOO_LARGE):
         return Refusal("bomb", story)
     if isinstance(error, EOFError) or any(words in text for words in _CUT_SHORT):
@@ -68,6 +71,8 @@ def of_error(error: Exception, content: bytes) -> Refusal:
 
 def _unidentified(content: bytes) -> Refusal:
     name = _format(content)
+    if content.startswith(_GIT_LFS):
+        return Refusal("not_an_image", "it is a pointer that Git LFS left in its place: run `git lfs pull`")
     if name is None:
         return Refusal("not_an_image", f"it begins with {content[:8]!r}, which is no image format that is known")
     # Pillow does not identify an image without pixels, so that its size must be looked for here.

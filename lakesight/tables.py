@@ -104,7 +104,7 @@ IMAGES = Table(
         Column("width", INT, "stored pixels, before EXIF orientation"),
         Column("height", INT, "stored pixels, before EXIF orientation"),
         Column("exif_orientation", INT, "EXIF tag 274, 1 if absent"),
-        Column("num_frames", INT, "frames or pages of the file; only the first is used"),
+        Column("num_frames", INT, "frames or pages of the file (of a TIFF, 1000 are counted); only the first is used"),
         Column("size_bytes", LONG, "length of `content`"),
         Column("split", STRING, "train, val, test, ... or NULL"),
         Column("shuffle_key", LONG, "hash of (dataset, image_id): any key range is a random subset"),

@@ -5,6 +5,7 @@ tensorflow/core/lib/io/record_writer.h (framing), tensorflow/core/example/exampl
 """
 
 import struct
+import zlib
 from collections.abc import Iterator
 from functools import cache
 from typing import Any, Protocol, TypeAlias
@@ -32,7 +33,7 @@ def examples(file: Bytes) -> Iterator[Features | Broken]:
     while True:
         try:
             data = _data(file)
-        except (OSError, EOFError) as error:  # also what gzip says of its own framing
+        except (OSError, EOFError, zlib.error) as error:  # the latter two: gzip's
             yield Broken(f"the file cannot be read any further: {error}")
             return
         except Broken as error:

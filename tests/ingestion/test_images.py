@@ -111,6 +111,7 @@ def bitmap_header(width, height):
         (b"", "empty"),
         (b"no image", "not_an_image"),
         (b"%PDF-1.7 and more", "not_an_image"),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 9\n", "not_an_image"),
         (encode(noise(), "JPEG")[:900], "truncated"),
         (encode(noise())[:900], "truncated"),
         (encode(noise())[:20], "truncated"),
@@ -165,6 +166,54 @@ def test_compressed_text_that_explodes_is_a_bomb():
         assert isinstance(found, Refusal), kind
         assert found.code == "bomb", found
     assert isinstance(inspect(png_with(b""), LIMIT), Facts)
+
+
+def scans_of(content, times):
+    """The same JPEG with its scans repeated."""
+    first = content.index(b"\xff\xda")
+    return content[:first] + content[first:-2] * times + b"\xff\xd9"
+
+
+@pytest.mark.parametrize("progressive", [True, False])
+def test_scans_without_end_are_a_bomb(progressive):
+    content = encode(noise(), "JPEG", progressive=progressive)
+    found = inspect(scans_of(content, 101), LIMIT)
+    assert isinstance(found, Refusal)
+    assert found.reason.startswith("bomb: its pixels come in")
+    assert isinstance(inspect(scans_of(content, 2), LIMIT), Facts) or not progressive  # one scan is all, else
+    # What follows the end, or is data of another kind, is no scan.
+    assert isinstance(inspect(content + b"\xff\xda" * 999, LIMIT), Facts)
+    comment = b"\xff\xfe" + struct.pack(">H", 2002) + b"\xff\xda" * 1000
+    assert isinstance(inspect(content[:2] + comment + content[2:], LIMIT), Facts)
+
+
+@pytest.mark.parametrize("pages", [1, 3, 1200])
+def test_pages_of_a_tiff_are_counted_up_to_a_thousand(pages):
+    found = inspect(tiff_of_pages(pages), LIMIT)
+    assert isinstance(found, Facts)
+    assert found.num_frames == min(pages, 1000)
+
+
+def tiff_of_pages(pages):
+    """4 x 4 pixels; all pages are the same, each with a directory of its own."""
+    content = encode(Image.new("L", (4, 4)), "TIFF")
+    (at,) = struct.unpack("<I", content[4:8])
+    (entries,) = struct.unpack("<H", content[at : at + 2])
+    directory = content[at : at + 2 + 12 * entries]
+    out = bytearray(content + b"\0" * (len(content) % 2))
+    link = at + len(directory)  # where the number of the next directory's place is
+    for _ in range(pages - 1):
+        out[link : link + 4] = struct.pack("<I", len(out))
+        out += directory + bytes(4)
+        link = len(out) - 4
+    return bytes(out)
+
+
+def test_what_does_not_fit_into_memory_is_a_bomb():
+    header = chunk(b"IHDR", struct.pack(">IIBBBBB", 100_000_000, 1, 1, 0, 0, 0, 0))
+    pixels = chunk(b"IDAT", zlib.compress(bytes(12_500_001)))
+    found = inspect(b"\x89PNG\r\n\x1a\n" + header + pixels + chunk(b"IEND", b""), 2**30)
+    assert found == Refusal("bomb", "its pixels do not fit into memory")
 
 
 def jpeg_of_size(width, height):

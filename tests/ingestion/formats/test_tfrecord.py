@@ -172,8 +172,11 @@ def test_a_file_cut_short(read, size):
     assert images["file_name"].drop_null().to_pylist() == ["a/0.png", "b/0.png"]
     (why,) = images["refused_because"].drop_null().to_pylist()
     assert "record 2: the file is cut short" in why
-    cut = read({"a.tfrecord.gz": gzip.compress(whole)[:-20]}).records.images
-    assert any("cannot be read any further" in (why or "") for why in cut["refused_because"].to_pylist())
+    packed = bytearray(gzip.compress(whole * 9))
+    packed[60:64] = b"\xff" * 4
+    for spoiled_file in (gzip.compress(whole)[:-20], bytes(packed)):
+        cut = read({"c.tfrecord.gz": spoiled_file}).records.images
+        assert any("cannot be read any further" in (why or "") for why in cut["refused_because"].to_pylist())
 
 
 def test_a_box_that_is_none_costs_itself(read):
