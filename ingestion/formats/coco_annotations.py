@@ -17,6 +17,7 @@ from itertools import accumulate
 from typing import Any, Literal, TypeAlias
 
 import msgspec
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -35,7 +36,6 @@ from ingestion.formats.json_records import (
 from ingestion.formats.windows import RAWS, Piece
 from ingestion.records import ANNOTATION_RECORDS
 from lakesight.errors import FormatError
-from lakesight.tables import LONG
 
 Flavour = Literal["instances", "captions", "panoptic", "labels"]
 FORMATS = {"instances": "coco", "captions": "coco_captions", "panoptic": "coco_panoptic", "labels": "coco_labels"}
@@ -46,7 +46,7 @@ SEGMENT_ID, PANOPTIC = "segment_id", "panoptic"
 RULE = "annotation_record_valid"
 
 
-class _Box(msgspec.Struct):
+class _Box(msgspec.Struct, gc=False):
     id: Int64
     image_id: Int64
     category_id: Int64 | None = None
@@ -102,7 +102,7 @@ def read_piece(piece: Piece) -> Read:
     """What can be said of a piece, decoded by `BOXES`, before the flavour of the file is known."""
     if piece.records is not None:
         with suppress(UnicodeDecodeError):  # in a segmentation, which was not looked at yet
-            columns = _box_columns(piece.records, range(len(piece.records)), None, whole_image=False)
+            columns = _box_columns(piece.records, np.arange(len(piece.records)), None, whole_image=False)
             return records(ANNOTATION_RECORDS, columns, [])
     return piece.text
 
@@ -139,9 +139,11 @@ def _table(piece: Read, flavour: Flavour) -> pa.Table:
 
 
 def _placed(records: pa.Table, start: int) -> pa.Table:
-    """`ordinal` counts through the whole list."""
-    place = pc.add(pc.rank(records["ordinal"]).cast(LONG), start - 1)
-    return _with(records, "ordinal", place)
+    """`ordinal` counts through the whole list, in the order it has in a piece."""
+    within = records["ordinal"].to_numpy()
+    places = np.empty(len(within), np.int64)
+    places[np.argsort(within, kind="stable")] = np.arange(start, start + len(within))
+    return _with(records, "ordinal", pa.array(places))
 
 
 def _with(records: pa.Table, name: str, values: pa.Array) -> pa.Table:
@@ -197,7 +199,7 @@ def _labels(raws: Sequence[msgspec.Raw]) -> pa.Table:
 
 
 def _box_columns(
-    found: Sequence[_Box], ordinals: Sequence[int], others: list[dict[str, str]] | None, whole_image: bool
+    found: Sequence[_Box], ordinals: Any, others: list[dict[str, str]] | None, whole_image: bool
 ) -> dict[str, Any]:
     return {
         "annotation_id": [r.id for r in found],
