@@ -11,11 +11,14 @@ from lakesight import config as configuration
 from lakesight import delta, shapes
 from lakesight import sql as queries
 from lakesight.errors import TableError
+from lakesight.sections import RayConfig
 from lakesight.warehouse import Warehouse, create_warehouse
 from quality.evaluate import EvaluateReport
 from serving.assess import assess
 from training import register, tracking
 from training.fit import TrainReport, train
+from training.reproduce import reproduce
+from training.tune import tune
 
 pytestmark = pytest.mark.slow
 RESNET = {"embedding_size": 16, "hidden_sizes": [16, 16, 32, 32], "depths": [1, 1, 1, 1], "layer_type": "basic"}
@@ -88,6 +91,22 @@ def test_the_best_checkpoint_is_chosen_by_the_tasks_own_number(done):
     else:
         assert {"val_accuracy", "val_F1", "train_loss"} <= metrics.keys()
         assert any(name.startswith("val_recall/") for name in metrics)
+
+
+@pytest.mark.parametrize("done", ["resnet"], indirect=True)
+def test_a_sweep_goes_by_the_tasks_own_number(done):
+    sweep = configuration.replace(done.config, {"tune.trials": 2, "tune.grace_steps": 3})
+    report = tune(done.warehouse, sweep, dataset="d")
+    rows = delta.read(done.warehouse, "tune_trials").to_pylist()
+    assert [(row["metric"], row["status"], row["error"]) for row in rows] == [("val_accuracy", "TERMINATED", None)] * 2
+    assert report.best_value == max(row["value"] for row in rows)
+    assert configuration.load(report.config_path).model == done.config.model
+
+
+def test_a_run_is_reproduced(done):
+    report = reproduce(done.warehouse, done.trained.run_id, RayConfig())
+    assert report.equal
+    assert report.metrics.keys() >= done.trained.metrics.keys()
 
 
 def test_what_is_evaluated_is_what_was_validated(done):
