@@ -11,7 +11,6 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache
-from importlib.util import find_spec
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -84,12 +83,15 @@ def read_tfrecord(known: Mapping[str, int], *, root: Path, folder: Path, dataset
 
 
 def _require_packages() -> None:
-    if missing := [name for name in ("google_crc32c", "google.protobuf") if find_spec(name) is None]:
+    try:
+        import google.protobuf
+        import google_crc32c  # noqa: F401 - it is there, which is the question
+    except ImportError as error:
         raise SetupError(
-            f"TFRecord files cannot be read without {' and '.join(missing)}",
-            expected="the extra `tfrecord`",
+            f"TFRecord files cannot be read: {error}",
+            expected="the packages of the extra `tfrecord`",
             fix="pip install 'lakesight[tfrecord]'",
-        )
+        ) from error
 
 
 def _label_map(base: Path) -> dict[int, str]:
