@@ -11,6 +11,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache
+from importlib import import_module
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -84,8 +85,8 @@ def read_tfrecord(known: Mapping[str, int], *, root: Path, folder: Path, dataset
 
 def _require_packages() -> None:
     try:
-        import google.protobuf
-        import google_crc32c  # noqa: F401 - it is there, which is the question
+        for name in ("google.protobuf", "google_crc32c"):
+            import_module(name)
     except ImportError as error:
         raise SetupError(
             f"TFRecord files cannot be read: {error}",
