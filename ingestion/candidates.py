@@ -26,15 +26,18 @@ NO_IDS = pa.array([], LONG)
 HELD_ANNOTATION = ("annotation_id", "image_id")
 
 
-def category_candidates(records: pa.Table) -> pa.Table:
-    """`CATEGORY_RECORDS` + `id_taken`."""
-    return records.append_column("id_taken", repeats(records["category_id"]))
+def category_candidates(records: pa.Table, taken: pa.Array = NO_IDS) -> pa.Table:
+    """`CATEGORY_RECORDS` + `id_taken`; `taken` are category ids that earlier records have."""
+    return records.append_column(
+        "id_taken", pc.or_(repeats(records["category_id"]), _among(records["category_id"], taken))
+    )
 
 
-def image_candidates(records: pa.Table, decoded: pa.Table, held: pa.Table) -> pa.Table:
+def image_candidates(records: pa.Table, decoded: pa.Table, held: pa.Table, taken: pa.Array = NO_IDS) -> pa.Table:
     """Image records + decoded facts + `id_taken`, `duplicate_of`.
 
-    `decoded` are `DECODED` rows without bytes, any order; `held` are the data set's rows, columns `HELD_IMAGE`.
+    `decoded` are `DECODED` rows without bytes, any order; `held` are the data set's rows, columns `HELD_IMAGE`;
+    `taken` are image ids that earlier records have.
     """
     file = look_up(records["ordinal"], decoded, "ordinal")
     own = look_up(records["image_id"], held, "image_id")
@@ -42,7 +45,8 @@ def image_candidates(records: pa.Table, decoded: pa.Table, held: pa.Table) -> pa
     columns |= {"sha256": file["sha256"], "size_bytes": file["size_bytes"]}
     other_bytes = pc.not_equal(own["sha256"], file["sha256"])  # NULL where there is no row or no file
     other_file = pc.and_(other_bytes, pc.not_equal(own["source_uri"], records["source_uri"]))
-    columns["id_taken"] = pc.or_(repeats(records["image_id"]), pc.fill_null(other_file, False))
+    before = pc.or_(repeats(records["image_id"]), _among(records["image_id"], taken))
+    columns["id_taken"] = pc.or_(before, pc.fill_null(other_file, False))
     found = pc.case_when(
         pc.make_struct(pc.is_valid(file["unreadable"]), pc.is_valid(file["undecodable"])),
         pa.scalar("image_file_exists"),
@@ -56,17 +60,17 @@ def image_candidates(records: pa.Table, decoded: pa.Table, held: pa.Table) -> pa
 
 
 def annotation_candidates(
-    records: pa.Table, images: pa.Table, categories: pa.Table, held: pa.Table, taken: pa.Array | None = None
+    records: pa.Table, images: pa.Table, categories: pa.Table, held: pa.Table, taken: pa.Array = NO_IDS
 ) -> pa.Table:
     """`ANNOTATION_RECORDS` + `id_taken`, `image_known`, `category_known`, `image_width`, `image_height`.
 
     Boxes come out in pixels. `images` and `categories` are what was accepted of the same file; `held` has columns
-    `HELD_ANNOTATION`; `taken` are annotation ids that earlier records of the file have.
+    `HELD_ANNOTATION`; `taken` are annotation ids that earlier records have.
     """
     image = look_up(records["image_id"], images, "image_id")
     category = look_up(records["category_id"], categories, "category_id")
     own = look_up(records["annotation_id"], held, "annotation_id")
-    before = pc.is_in(records["annotation_id"], value_set=NO_IDS if taken is None else taken, skip_nulls=True)
+    before = _among(records["annotation_id"], taken)
     elsewhere = pc.not_equal(own["image_id"], records["image_id"])  # NULL where there is no such row
     untyped = pc.is_null(records["annotation_id"])  # refused for that alone
     classless = pc.and_(pc.fill_null(records["image_level"], False), pc.is_null(records["category_id"]))  # a caption
@@ -84,6 +88,10 @@ def look_up(keys: pa.ChunkedArray, table: pa.Table, column: str) -> pa.Table:
     """For each key the row of `table` with it in `column`, or a row of NULLs."""
     values = table[column].combine_chunks()
     return table.take(pc.index_in(keys, value_set=values, skip_nulls=True))
+
+
+def _among(ids: pa.ChunkedArray, taken: pa.Array) -> pa.ChunkedArray:
+    return pc.is_in(ids, value_set=taken, skip_nulls=True)
 
 
 def _with(table: pa.Table, columns: dict[str, Any]) -> pa.Table:

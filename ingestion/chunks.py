@@ -65,7 +65,7 @@ def ingest_coco_in_chunks(
                     split=split,
                     masks=masks,
                     part=number,
-                    taken_ids=seen.combine_chunks(),
+                    taken_ids={"annotations": seen.combine_chunks()},
                 )
                 reports.append(ingest(root, config, dataset, partial(_given, source), force=force))
                 seen = pa.chunked_array([*seen.chunks, *source.records.annotations["annotation_id"].chunks], LONG)

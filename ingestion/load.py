@@ -16,10 +16,12 @@ import pyarrow.compute as pc
 from ingestion.candidates import (
     HELD_ANNOTATION,
     HELD_IMAGE,
+    NO_IDS,
     annotation_candidates,
     category_candidates,
     image_candidates,
     look_up,
+    repeats,
 )
 from ingestion.formats.read_coco import read_coco
 from ingestion.judge import judge
@@ -143,8 +145,10 @@ def _refuse_renamed(warehouse: Warehouse, source: Source) -> None:
     if not warehouse.exists("categories"):
         return
     held = _held(warehouse, source.dataset, "categories", ("category_id", "name"))
-    known = look_up(source.records.categories["category_id"], held, "category_id")["name"]
-    for before, row in zip(known.to_pylist(), source.records.categories.to_pylist(), strict=True):
+    ids = source.records.categories["category_id"]
+    stated = source.records.categories.filter(pc.invert(repeats(ids)))  # the others are refused
+    known = look_up(stated["category_id"], held, "category_id")["name"]
+    for before, row in zip(known.to_pylist(), stated.to_pylist(), strict=True):
         if before is not None and row["name"] != before:
             raise FormatError(
                 f"category {row['category_id']} is {row['name']!r} here, but {before!r} in data set {source.dataset!r}",
@@ -184,16 +188,20 @@ def judge_source(
         decoded = pa.concat_tables([read_images(session, unknown, folder, config.ingest), as_held])
     tables: dict[str, tuple[pa.Table, pa.Table]] = {}
     with step(f"Checking {source.records.annotations.num_rows} annotations"):
-        categories = category_candidates(source.records.categories)
+        categories = category_candidates(source.records.categories, source.taken_ids.get("categories", NO_IDS))
         tables["categories"] = judge(session, "categories", categories, folder / "categories")
-        images = image_candidates(records, decoded, held)
+        images = image_candidates(records, decoded, held, source.taken_ids.get("images", NO_IDS))
         tables["images"] = judge(session, "images", images, folder / "images")
         known = _held(warehouse, source.dataset, "annotations", HELD_ANNOTATION)
         there = {name: good for name, (good, _) in tables.items()}
         if beside_held:
             there = _beside_held(warehouse, source.dataset, there)
         boxes = annotation_candidates(
-            source.records.annotations, there["images"], there["categories"], known, source.taken_ids
+            source.records.annotations,
+            there["images"],
+            there["categories"],
+            known,
+            source.taken_ids.get("annotations", NO_IDS),
         )
         tables["annotations"] = judge(session, "annotations", boxes, folder / "annotations")
     return decoded, {name: t[0] for name, t in tables.items()}, {name: t[1] for name, t in tables.items()}

@@ -5,12 +5,14 @@ accepted records land before their quarantine rows go: a run that was killed is 
 """
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+import pyarrow as pa
 import pyarrow.compute as pc
 
 from ingestion.load import judge_source
@@ -23,6 +25,7 @@ from lakesight.config import Config
 from lakesight.merge import Change
 from lakesight.progress import step
 from lakesight.staging import alone, staging
+from lakesight.tables import LONG
 from lakesight.warehouse import Warehouse, new_run_id
 
 if TYPE_CHECKING:
@@ -63,6 +66,21 @@ def replay(warehouse: Warehouse, config: Config, *, dataset: str | None = None) 
     )
 
 
+def _taken(warehouse: Warehouse, dataset: str, rows: Sequence[Mapping[str, Any]]) -> dict[str, pa.Array]:
+    """By table, ids that the table holds of records which were refused as another one has their id: it still has it."""
+    found = {}
+    for name, column in (("images", "image_id"), ("annotations", "annotation_id"), ("categories", "category_id")):
+        again = [row for row in rows if row["table_name"] == name and row["typed"] and _breaks(row, f"{column}_unique")]
+        ids = pa.array([msgspec.json.decode(row["typed"])[column] for row in again], LONG)
+        held = delta.read(warehouse, name, columns=[column], where=pc.field("dataset") == dataset)[column]
+        found[name] = ids.filter(pc.is_in(ids, value_set=held.combine_chunks()))
+    return found
+
+
+def _breaks(row: Mapping[str, Any], rule: str) -> bool:
+    return any(error["rule"] == rule for error in row["errors"])
+
+
 def _change(counts: Mapping[tuple[str, str], int], table: str) -> Change:
     return Change(**{kind: counts[table, kind] for kind in ("added", "updated", "removed")})
 
@@ -82,6 +100,7 @@ def _replay_source(
             dataset=dataset,
             split=row["split"],
             records=records_of(mine),
+            taken_ids=_taken(warehouse, dataset, mine),
             found=places_of(mine),
         )
         decoded, accepted, again = judge_source(session, warehouse, config, source, folder, beside_held=True)

@@ -31,8 +31,8 @@ def fingerprint(source: Source, config: IngestConfig) -> str:
         digest.update(_ipc(table))
     for name in source.records.images["file_name"].to_pylist():
         digest.update(repr(None if name is None else _stat(source.place(name))).encode())
-    if source.taken_ids is not None:
-        digest.update(np.ascontiguousarray(source.taken_ids.to_numpy(zero_copy_only=False)).data)
+    for ids in source.taken_ids.values():
+        digest.update(np.ascontiguousarray(ids.to_numpy(zero_copy_only=False)).data)
     if source.masks:
         for uri in mask_requests(source.records.annotations, source.masks)["source_uri"].to_pylist():
             digest.update(repr((uri, _stat(uri))).encode())

@@ -30,8 +30,8 @@ class Source:
     split: str | None
     """Split of the images that state none."""
     records: Records
-    taken_ids: pa.Array | None = None
-    """Annotation ids that records before these have, in the same file."""
+    taken_ids: Mapping[str, pa.Array] = field(default_factory=dict)
+    """By table, ids that other records have: those before these in the same file, or those that have landed."""
     replaces: bool = False
     """Whether the files state all annotations of their images, so that those they no longer have are removed."""
     notes: tuple[str, ...] = ()

@@ -2,14 +2,18 @@
 
 import json
 import logging
+import shutil
 import socket
 import sys
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
+from deltalake import DeltaTable
 
 from lakesight.cli import app as cli
 from lakesight.cli.options import seconds
+from lakesight.tables import QUARANTINE
 
 
 @pytest.fixture
@@ -125,6 +129,26 @@ def test_no_java(run, coco, monkeypatch):
     assert code == 2
     assert "Spark needs Java" in err
     assert "apt-get install" in err
+
+
+@pytest.mark.parametrize("args", [("quarantine", "list"), ("samples", "show"), ("evaluate",)])
+def test_a_root_of_an_older_version_without_a_column_that_must_be_there(run, warehouse, args):
+    path = warehouse.path("quarantine")
+    shutil.rmtree(path)
+    DeltaTable.create(path, schema=pa.schema([field for field in QUARANTINE.arrow if field.name != "record_hash"]))
+    code, out, err = run(*args, "--root", warehouse.root)
+    assert (code, out) == (2, "")
+    assert err.startswith("error: table quarantine has no column record_hash, which must not be NULL")
+
+
+def test_a_root_of_an_older_version_gets_what_it_lacks(run, warehouse):
+    path = warehouse.path("quarantine")
+    shutil.rmtree(path)
+    shutil.rmtree(warehouse.path("tune_trials"))
+    DeltaTable.create(path, schema=pa.schema([field for field in QUARANTINE.arrow if field.name != "typed"]))
+    assert run("quarantine", "list", "--root", warehouse.root)[:2] == (0, "quarantine is empty\n")
+    assert "typed" in {field.name for field in DeltaTable(path).schema().fields}
+    assert warehouse.exists("tune_trials")
 
 
 def test_unknown_configuration_key(run, warehouse):

@@ -1,10 +1,12 @@
 """Datumaro glue, run by the interpreter of datumaro's own environment: any of its formats -> one COCO instances JSON.
 
-`python datumaro_to_coco.py FORMAT FOLDER OUT.json`. Nothing of Lakesight is imported here. Beyond COCO's keys, an image
-has `subset`, `path` (absolute; none where its pixels are in an archive or a video) and `labels` (indices of classes of
-the whole image), and the file has `dropped` (annotations of other kinds, by kind) and `refused` (what is wrong with
-which record). Boxes come out with two decimals, as datumaro writes them. Exit code 2: the input is wrong, with one line
-on stderr.
+`python datumaro_to_coco.py FORMAT FOLDER OUT.json`. Nothing of Lakesight is imported here, which is why all of it is in
+one file.
+
+Beyond COCO's keys, an image has `subset`, `path` (absolute; none where its pixels are in an archive or a video) and
+`labels` (indices of classes of the whole image), and the file has `dropped` (annotations of other kinds, by kind) and
+`refused` (what is wrong with which record). Boxes come out with two decimals, as datumaro writes them. Exit code 2: the
+input is wrong, with one line on stderr.
 """
 
 import json

@@ -50,7 +50,7 @@ def coco_source(
     split: str | None,
     masks: Path | None,
     part: int | None = None,
-    taken_ids: pa.Array | None = None,
+    taken_ids: Mapping[str, pa.Array] | None = None,
 ) -> Source:
     """The source of a file's records; or of a part of a file, behind parts whose annotations have `taken_ids`.
 
@@ -66,7 +66,7 @@ def coco_source(
         split=split,
         records=records,
         masks=_masks(annotations, masks, records),
-        taken_ids=taken_ids,
+        taken_ids=taken_ids or {},
     )
 
 

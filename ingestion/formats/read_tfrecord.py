@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache
-from importlib.util import find_spec
+from importlib import import_module
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -84,12 +84,15 @@ def read_tfrecord(known: Mapping[str, int], *, root: Path, folder: Path, dataset
 
 
 def _require_packages() -> None:
-    if missing := [name for name in ("google_crc32c", "google.protobuf") if find_spec(name) is None]:
+    try:
+        for name in ("google.protobuf", "google_crc32c"):
+            import_module(name)
+    except ImportError as error:
         raise SetupError(
-            f"TFRecord files cannot be read without {' and '.join(missing)}",
-            expected="the extra `tfrecord`",
+            f"TFRecord files cannot be read: {error}",
+            expected="the packages of the extra `tfrecord`",
             fix="pip install 'lakesight[tfrecord]'",
-        )
+        ) from error
 
 
 def _label_map(base: Path) -> dict[int, str]:

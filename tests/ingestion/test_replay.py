@@ -200,3 +200,20 @@ def test_a_source_whose_ingest_never_ended_is_named(warehouse, spark, folder):
     assert report.unknown_sources == (str(folder.resolve()),)
     assert report.taken_back == 0
     assert report.still_refused == delta.count(warehouse, "quarantine") > 0
+
+
+def test_an_id_that_another_record_has_is_not_taken_back(warehouse, spark, folder):
+    def repeat(file):
+        file["categories"].append(file["categories"][0] | {"name": "another"})
+        file["annotations"].append(file["annotations"][0] | {"area": 1})
+        file["images"].append(file["images"][0] | {"width": 96.0, "who": "another"})
+
+    edit(folder, repeat)
+    first = ingest(warehouse, folder)
+    assert set(rules(warehouse)) >= {"category_id_unique", "annotation_id_unique", "image_id_unique"}
+    tables = ("categories", "annotations", "images", "quarantine")
+    versions = delta.versions(warehouse, *tables)
+    report = replay(warehouse, Config())
+    assert (report.taken_back, report.still_refused) == (0, delta.count(warehouse, "quarantine"))
+    assert delta.versions(warehouse, *tables) == versions
+    assert ingest(warehouse, folder).run_id == first.run_id  # nothing to do, and no other meaning of the class

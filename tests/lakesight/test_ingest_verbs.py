@@ -13,6 +13,8 @@ from lakesight.errors import UserError
         (["voc", "--folder", "{0}", "--split-file", "{0}/a.txt", "--first-pixel", "0"], "ingest folders"),
         (["yolo", "--data", "{0}/data.yaml"], "data.yaml cannot be read"),
         (["folders", "--images", "{0}/cat"], "no image in a folder of a class"),
+        (["tfrecord", "--folder", "{0}"], "there is no TFRecord file"),
+        (["datumaro", "--format", "tf_detection_api", "--folder", "{0}"], "ingest tfrecord"),
         (["datumaro", "--format", "voc", "--folder", "{0}"], "ingest voc"),
         (["voc", "--folder", "{0}", "--split", " "], "empty name"),
     ],

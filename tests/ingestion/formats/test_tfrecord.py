@@ -4,6 +4,7 @@ import gzip
 import io
 import re
 import struct
+import sys
 
 import pytest
 from PIL import Image
@@ -16,7 +17,7 @@ from ingestion.identity import image_id
 from ingestion.load import ingest
 from lakesight import delta
 from lakesight.config import Config
-from lakesight.errors import FormatError, UserError
+from lakesight.errors import FormatError, SetupError, UserError
 
 ASSET = "converters/datumaro/tests/assets/tf_detection_api_dataset"
 
@@ -229,3 +230,10 @@ def test_names_of_windows_and_of_whole_paths():
     for stated, expected in names.items():
         features = {"image/encoded": [b"x"], "image/filename": [stated]}
         assert example(features, 1).file_name == expected
+
+
+def test_without_its_packages(read, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "google_crc32c", None)
+    with pytest.raises(SetupError, match=r"lakesight\[tfrecord\]"):
+        read({"a.tfrecord": b""})
+    assert not (tmp_path / "root").exists()
