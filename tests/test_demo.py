@@ -98,10 +98,15 @@ def test_every_number_can_be_traced(ask):
     assert untraced == []
 
 
+NOT_IN_THE_DEMO = {"duplicates", "leakage"}
+"""Queries without a row there: the planted copy is refused, and splits have nothing in common."""
+
+
 def test_every_dashboard_query_and_view_runs(ask):
     for file in sorted((REPO / "dashboards").glob("*.lvdash.json")):
         for dataset in json.loads(file.read_text())["datasets"]:
-            assert ask("".join(dataset["queryLines"])), dataset["displayName"]
+            name = dataset["displayName"]
+            assert bool(ask("".join(dataset["queryLines"]))) == (name not in NOT_IN_THE_DEMO), name
     for view in sql.views():
         ask(f"SELECT * FROM {view}")
 
