@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from ingestion.formats.json_records import Int64
 from lakesight import delta
 from lakesight.errors import FormatError, UserError
 from lakesight.rle import runs
@@ -17,7 +18,6 @@ from lakesight.tables import IMAGES
 from lakesight.warehouse import Warehouse, new_run_id
 from serving.rows import fence, nest, prediction_rows
 
-Int64 = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
 Side = Annotated[int, msgspec.Meta(ge=0, le=2**31 - 1)]
 
 

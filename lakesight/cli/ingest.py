@@ -2,12 +2,22 @@
 
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
 from lakesight import show
-from lakesight.cli.options import DEFAULT_ROOT, ConfigFile, Override, Root, seconds, start
+from lakesight.cli.options import (
+    DEFAULT_ROOT,
+    ConfigFile,
+    FirstPixel,
+    Format,
+    Override,
+    Root,
+    pixel,
+    seconds,
+    start,
+)
 
 Dataset = Annotated[str, typer.Option(help="Name the data set goes by in all tables.")]
 Force = Annotated[bool, typer.Option("--force", help="Read every file, even if nothing has changed.")]
@@ -48,7 +58,7 @@ def ingest_voc(
     images: Annotated[Path | None, typer.Option(help="Folder of the images, if another.")] = None,
     split_file: Annotated[list[Path] | None, typer.Option(help="Instead of ImageSets/Main; SPLIT.txt each.")] = None,
     split: Split = None,
-    first_pixel: Annotated[int, typer.Option(min=0, max=1, help="0: corners count from 0, not from 1.")] = 1,
+    first_pixel: FirstPixel = 1,
     force: Force = False,
     root: Root = DEFAULT_ROOT,
     config: ConfigFile = None,
@@ -62,7 +72,7 @@ def ingest_voc(
     settings = start(root, config, override)
     read = partial(
         read_voc, folder=folder, annotations=annotations, images=images, split_files=split_file or (),
-        dataset=dataset, split=split, first_pixel=0 if first_pixel == 0 else 1, in_tasks=tasks_of(root, settings.spark),
+        dataset=dataset, split=split, first_pixel=pixel(first_pixel), in_tasks=tasks_of(root, settings.spark),
     )  # fmt: skip
     show.ingested(ingest(root, settings, dataset, read, force=force))
 
@@ -147,11 +157,9 @@ def ingest_datumaro(
 def ingest_stream(
     watch: Annotated[Path, typer.Option(help="Folder that images and annotation files arrive in.")],
     dataset: Dataset,
-    format_: Annotated[
-        Literal["coco", "voc", "yolo"], typer.Option("--format", help="What the files are; coco: JSON, anywhere.")
-    ] = "coco",
+    format_: Format = "coco",
     split: Split = None,
-    first_pixel: Annotated[int, typer.Option(min=0, max=1, help="VOC: 0 if corners count from 0, not from 1.")] = 1,
+    first_pixel: FirstPixel = 1,
     continuous: Annotated[bool, typer.Option("--continuous", help="Go on until Ctrl-C or SIGTERM.")] = False,
     interval: Annotated[str, typer.Option(help="Between two looks, with --continuous: 500ms, 10s, 5m, 1h.")] = "10s",
     force: Force = False,
@@ -165,4 +173,4 @@ def ingest_stream(
     settings = start(root, config, override)
     every_s = seconds(interval) if continuous else None
     work = partial(run, root, settings, watch=watch, dataset=dataset, split=split, format_=format_)
-    work(first_pixel=0 if first_pixel == 0 else 1, every_s=every_s, force=force, tell=show.streamed)
+    work(first_pixel=pixel(first_pixel), every_s=every_s, force=force, tell=show.streamed)

@@ -2,7 +2,7 @@
 
 import re
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -16,6 +16,8 @@ Root = Annotated[Path, typer.Option("--root", envvar="LAKESIGHT_ROOT", help="Fol
 ConfigFile = Annotated[Path | None, typer.Option("--config", help="YAML file; see configs/.")]
 Override = Annotated[list[str] | None, typer.Option("--set", help="section.field=value, over the file.")]
 Dataset = Annotated[str | None, typer.Option("--dataset", help="Data set; may be left out if there is only one.")]
+FirstPixel = Annotated[int, typer.Option(min=0, max=1, help="VOC: 0 if corners count from 0, not from 1.")]
+Format = Annotated[Literal["coco", "voc", "yolo"], typer.Option("--format", help="What the files are.")]
 DEFAULT_ROOT = Path("lakesight-data")
 MODEL_HELP = "name, name@alias, name/version, or a training run id."
 
@@ -42,6 +44,11 @@ def tables(root: Path) -> Warehouse:
     warehouse = open_warehouse(root)
     delta.create_tables(warehouse)
     return warehouse
+
+
+def pixel(first: int) -> Literal[0, 1]:
+    """`FirstPixel`, which is one of the two: its option takes no other."""
+    return 0 if first == 0 else 1
 
 
 def seconds(duration: str) -> float:

@@ -2,12 +2,12 @@
 
 import signal
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
 from lakesight import show
-from lakesight.cli.options import DEFAULT_ROOT, ConfigFile, Override, Root, start
+from lakesight.cli.options import DEFAULT_ROOT, ConfigFile, FirstPixel, Format, Override, Root, pixel, start
 from lakesight.warehouse import create_warehouse
 
 app = typer.Typer()
@@ -35,8 +35,8 @@ def server(
 def pipeline(
     source: Annotated[Path, typer.Option(help="COCO: `<what>_<name>.json`, folders `<name>`; a VOC or YOLO folder.")],
     dataset: Annotated[str, typer.Option(help="Name the data set goes by in all tables.")],
-    format_: Annotated[Literal["coco", "voc", "yolo"], typer.Option("--format", help="What the files are.")] = "coco",
-    first_pixel: Annotated[int, typer.Option(min=0, max=1, help="VOC: 0 if corners count from 0, not from 1.")] = 1,
+    format_: Format = "coco",
+    first_pixel: FirstPixel = 1,
     schema: Annotated[str, typer.Option(help="Schema of the tables, one a pipeline.")] = "lakesight_pipeline",
     full_refresh: Annotated[
         bool, typer.Option("--full-refresh", help="Forget what was read and read it again.")
@@ -49,5 +49,5 @@ def pipeline(
     from pipelines.run import Pipeline, run
 
     settings = start(root, config, override)
-    asked = Pipeline(source, dataset, format_, 0 if first_pixel == 0 else 1, schema)
+    asked = Pipeline(source, dataset, format_, pixel(first_pixel), schema)
     show.piped(schema, run(create_warehouse(root), settings, asked, full_refresh=full_refresh))
