@@ -1,6 +1,6 @@
 """[H, W, 3] uint8 RGB pixels -> their hash and the figures of `image_properties` (pure).
 
-The figures are estimates where an image is large: see `MAX_SAMPLE`. They cost a quarter of what decoding does.
+The figures are estimates where an image is large: see `MAX_SAMPLE`. They cost what decoding a JPEG does.
 """
 
 import math
@@ -14,10 +14,10 @@ from PIL import Image
 
 from lakesight.decode import Pixels
 
-MAX_SAMPLE = 2**16
+MAX_SAMPLE = 2**15
 """Pixels that sharpness and colourfulness look at: every k-th row (and column), so that no more are left.
 
-The standard error of a figure is then below half a percent, far below what tells one image from another.
+The standard error of a figure is then below one percent, far below what tells one image from another.
 """
 HASH_SIDE = 8
 
@@ -93,5 +93,6 @@ def _variance(values: NDArray[Any]) -> float:
 
 def _dhash(luma: Image.Image) -> str:
     """64 bits: whether each of 8 x 8 cells is darker than its right neighbour."""
-    cells: Pixels = np.asarray(luma.resize((HASH_SIDE + 1, HASH_SIDE), Image.Resampling.BOX))
+    # In two steps, by a whole number first: half the time, and a cell's edge is off by less than half a pixel of it.
+    cells: Pixels = np.asarray(luma.resize((HASH_SIDE + 1, HASH_SIDE), Image.Resampling.BOX, reducing_gap=2.0))
     return np.packbits(np.less(cells[:, :-1], cells[:, 1:])).tobytes().hex()
