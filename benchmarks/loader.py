@@ -76,10 +76,7 @@ def _detr(contents: list[bytes], repeats: int) -> Iterator[Result]:
 
 
 def _ray(split: Split, repeats: int) -> Iterator[Result]:
-    import ray
-
-    cluster.connect(RayConfig(num_cpus=4))
-    try:
+    with cluster.connected(RayConfig(num_cpus=4)):
         assert through_ray(split) == naive_ray(split) == split.num_rows, "an image is missing"
         yield side_by_side(
             "loader",
@@ -98,8 +95,6 @@ def _ray(split: Split, repeats: int) -> Iterator[Result]:
             seconds=1.0,
             repeats=repeats,
         )
-    finally:
-        ray.shutdown()
 
 
 def generate(root: Path, num_images: int, seed: int = 0) -> Split:

@@ -2,30 +2,53 @@
 
 import logging
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from lakesight.errors import SetupError
 from lakesight.logs import stderr_to
 from lakesight.sections import RayConfig
 
+_ENVIRONMENT = {
+    "RAY_worker_niceness": "0",  # the default, 15, starves beside a JVM
+    "RAY_AIR_NEW_OUTPUT": "0",
+    "RAY_BACKEND_LOG_LEVEL": "fatal",  # its C++ side writes to our stderr, not to a logger
+    # Threads that spin while they wait make a training step 10 to 50 times as long where cores are shared.
+    "OMP_WAIT_POLICY": "PASSIVE",
+    # How soon the end of a run is seen, beside how soon a dead worker is.
+    "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.5",
+}
+"""Ray reads it when it is imported. What is set already stays."""
 
-def connect(config: RayConfig) -> None:
-    """Make sure this process is connected to Ray.
+
+@contextmanager
+def connected(config: RayConfig) -> Iterator[None]:
+    """Ray while the block runs: the one this process has, or one that is connected to, or started, for the block.
+
+    It is not kept for the next: a Ray driver that has trained goes deaf when the process starts Spark after it
+    (docs/decisions/008-ray-ends-with-the-verb.md), and the processes of a private cluster hold memory.
 
     Raises:
         SetupError: no cluster answers at `ray.address`.
     """
-    os.environ.setdefault("RAY_worker_niceness", "0")  # the default, 15, starves beside a JVM
-    os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
-    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # its C++ side writes to our stderr, not to a logger
-    # Threads that spin while they wait make a training step 10 to 50 times as long where cores are shared.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    # How soon the end of a run is seen, beside how soon a dead worker is.
-    os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.5")
+    for name, value in _ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
     import ray
 
     if ray.is_initialized():
+        yield
         return
+    _connect(config)
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+def _connect(config: RayConfig) -> None:
+    import ray
+
     # Without an address Ray would join a cluster that somebody has started on this machine.
     options = {"address": config.address} if config.address else {"address": "local", "num_cpus": config.num_cpus}
     try:

@@ -10,8 +10,8 @@ from pathlib import Path
 import pyarrow as pa
 from rich.console import Console
 
+from lakesight import cluster, delta, progress, shapes, spark
 from lakesight import config as configuration
-from lakesight import delta, progress, shapes, spark
 from lakesight import sql as queries
 from lakesight.config import Config
 from lakesight.errors import UserError
@@ -101,12 +101,13 @@ def _run_verbs(root: Path, settings: Config, *, force: bool) -> Warehouse:
     warehouse = open_warehouse(root)
     check(warehouse, settings)
     build(warehouse, settings, dataset=DATASET)
-    trained = train(warehouse, settings, dataset=DATASET, force=force)
-    assess(warehouse, settings, model=trained.run_id, dataset=DATASET, split="val")
-    version = register(warehouse, run_id=trained.run_id)
-    promote(warehouse, name=version.name, version=version.version)
-    champion = f"{version.name}@champion"
-    predict(warehouse, settings, model=champion, dataset=NEW)
+    with cluster.connected(settings.ray):  # one for three verbs
+        trained = train(warehouse, settings, dataset=DATASET, force=force)
+        assess(warehouse, settings, model=trained.run_id, dataset=DATASET, split="val")
+        version = register(warehouse, run_id=trained.run_id)
+        promote(warehouse, name=version.name, version=version.version)
+        champion = f"{version.name}@champion"
+        predict(warehouse, settings, model=champion, dataset=NEW)
     monitor(warehouse, settings, model=champion, dataset=NEW, baseline_dataset=DATASET, baseline_split="val")
     return warehouse
 

@@ -1,7 +1,8 @@
 """Ray glue: score the images that a model version has not scored yet -> `predictions`. `lakesight predict`."""
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
+from contextlib import closing
 from dataclasses import dataclass, field
 
 import pyarrow as pa
@@ -87,9 +88,12 @@ def _score_rest(warehouse: Warehouse, config: Config, job: _Job) -> bool:
     job.num_images = pending.num_images
     if pending.num_pending == 0:
         return True
-    with step(f"Score {pending.num_pending:,} images", pending.num_pending) as advance:
-        batches = _counted(_score(config, job.model, pending), advance)
-        for txn, scored in enumerate(_chunks(batches, config.predict.commit_images), last + 1):
+    with (
+        step(f"Score {pending.num_pending:,} images", pending.num_pending) as advance,
+        cluster.connected(config.ray),
+        closing(_score(config, job.model, pending)) as batches,
+    ):
+        for txn, scored in enumerate(_chunks(_counted(batches, advance), config.predict.commit_images), last + 1):
             if not delta.commit(warehouse, "predictions", _rows(job, scored, pending), app_id=app_id, txn=txn):
                 return False
             job.num_commits += 1
@@ -98,9 +102,8 @@ def _score_rest(warehouse: Warehouse, config: Config, job: _Job) -> bool:
     return True
 
 
-def _score(config: Config, model: ModelRef, pending: Pending) -> Iterator[pa.Table]:
+def _score(config: Config, model: ModelRef, pending: Pending) -> Generator[pa.Table]:
     """Batches of (image_id, detections, status, error, latency_ms), as the actors finish them."""
-    cluster.connect(config.ray)
     import mlflow
     import ray.data
 

@@ -121,11 +121,8 @@ def server(tmp_path_factory):
 @pytest.fixture(scope="session")
 def ray_cluster():
     """The one Ray cluster of the run, with 4 logical CPUs."""
-    import ray
-
-    cluster.connect(sections.RayConfig(num_cpus=4))
-    yield
-    ray.shutdown()
+    with cluster.connected(sections.RayConfig(num_cpus=4)):
+        yield
 
 
 @pytest.fixture(scope="session")

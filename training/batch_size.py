@@ -9,8 +9,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lakesight import cluster, progress
 from lakesight import config as configuration
+from lakesight import progress
 from lakesight.config import Config
 from lakesight.errors import ConfigError
 from training.classes import Category
@@ -42,7 +42,6 @@ def decided(config: Config, inputs: Inputs, client: "MlflowClient", mlflow_run_i
 
 
 def _found(config: Config, inputs: Inputs) -> int:
-    cluster.connect(config.ray)
     import ray
 
     trial = ray.remote(num_cpus=1, num_gpus=int(config.train.use_gpu), max_retries=0)(_here)

@@ -62,9 +62,10 @@ def train(
         row = runs.new(new_run_id("train"), material, config, config_hash)
         row |= resume.begin(warehouse, client, config_hash, row["run_id"], force=force)
         try:
-            config = batch_size.decided(config, material, client, row["mlflow_run_id"])
-            row["config"] = runs.stated(config)
-            row = _fit(warehouse, client, config, material, row)
+            with cluster.connected(config.ray):
+                config = batch_size.decided(config, material, client, row["mlflow_run_id"])
+                row["config"] = runs.stated(config)
+                row = _fit(warehouse, client, config, material, row)
         except Exception as error:
             runs.record(warehouse, row | {"status": "failed", "error": str(error), "ended_at": datetime.now(UTC)})
             resume.after_failure(warehouse, row["run_id"], error)
@@ -103,7 +104,6 @@ def _fit(warehouse: Warehouse, client: "MlflowClient", config: Config, material:
 
 def _ray_train(warehouse: Warehouse, config: Config, material: Inputs, row: runs.Row) -> tuple[dict[str, float], Path]:
     """The metrics and the exported network of the best validation."""
-    cluster.connect(config.ray)
     import ray.train
     from ray.train.torch import TorchTrainer
 

@@ -69,7 +69,8 @@ def tune(warehouse: Warehouse, config: Config, *, dataset: str) -> TuneReport:
         old = begun["mlflow_run_id"]
         with tracking.run(client, run_id, material, config, config_hash=config_hash, mlflow_run_id=old) as parent:
             sweep = Sweep(config, material, tracking.tracking_uri(warehouse), parent)
-            results = _search(warehouse, run_id, sweep, space)
+            with cluster.connected(config.ray):
+                results = _search(warehouse, run_id, sweep, space)
             rows = [
                 _row(run_id, material, result, _child(client, parent, result), config.train.steps) for result in results
             ]
@@ -82,7 +83,6 @@ def tune(warehouse: Warehouse, config: Config, *, dataset: str) -> TuneReport:
 def _search(warehouse: Warehouse, run_id: str, sweep: Sweep, space: dict[str, Any]) -> list[Any]:
     """Ray Tune's result of every trial."""
     config = sweep.config
-    cluster.connect(config.ray)
     _refuse_too_many(config)
     from ray import tune as ray_tune
 
