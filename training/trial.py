@@ -11,10 +11,16 @@ from typing import Any
 
 from lakesight import config as configuration
 from lakesight.config import Config
+from lakesight.errors import UserError
 from training.inputs import Inputs
+from training.tasks import SCORES
 from training.worker import Job
 
 _OWNER = "trial.json"
+REFUSED = "refused"
+"""What a trial reports last that only the user can mend: why."""
+_NO_VALUE = -1.0
+"""COCO's figure for none; schedulers and searchers want a number, and this one is below all."""
 
 
 @dataclass(frozen=True)
@@ -40,24 +46,29 @@ def run_trial(params: dict[str, Any], sweep: Sweep) -> None:
     with last.as_directory() if last else nullcontext() as folder:
         resume = Path(folder) if folder else None
         owner = json.loads((resume / _OWNER).read_text()) if resume else trial_id
-        begun = position(resume).step if resume else 0
+        begun = validated = position(resume).step if resume else 0
         job = Job(config, sweep.inputs, sweep.tracking_uri, _child(sweep, trial_id, params, begun))
         # Ray Tune keeps what is reported: so the history of a trial knows where each part of it began.
         origin = json.dumps({"trial": owner, "step": begun, "params": json.dumps(params)})
 
         def report(metrics: dict[str, float], made: Path) -> None:
+            nonlocal validated
+            validated = position(made).step
             (made / _OWNER).write_text(json.dumps(trial_id))
             more = {"origin": origin, "ended": position(made).ended}
             tune.report(metrics | more, checkpoint=tune.Checkpoint.from_directory(made))
 
-        run(
-            job,
-            train=lambda step: train_batches(job, 0, 1, step),
-            val=lambda: val_batches(job),
-            report=report,
-            seed=config.train.seed,
-            resume=resume,
-        )
+        try:
+            run(
+                job,
+                train=lambda step: train_batches(job, 0, 1, step),
+                val=lambda: val_batches(job),
+                report=report,
+                seed=config.train.seed,
+                resume=resume,
+            )
+        except UserError as error:  # raised, it would be tried again `train.max_failures` times, and fail again
+            tune.report({SCORES[sweep.inputs.task]: _NO_VALUE, "step": validated, REFUSED: str(error)})
 
 
 def _child(sweep: Sweep, trial_id: str, params: dict[str, Any], begun: int) -> str:

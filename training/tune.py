@@ -24,7 +24,7 @@ from training import inputs, resume, runs, tracking
 from training.inputs import Inputs
 from training.search import TUNED, refuse_contradictions, search_space, tune_config
 from training.tasks import SCORES
-from training.trial import Sweep, run_trial
+from training.trial import REFUSED, Sweep, run_trial
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -134,7 +134,7 @@ def _run_config(config: Config, folder: str) -> Any:
 
 
 def _row(run_id: str, material: Inputs, result: Any, mlflow_run_id: str | None, steps: int) -> runs.Row:
-    metrics = result.metrics or {}
+    metrics, error = result.metrics or {}, _error(result)
     return {
         "run_id": run_id,
         "trial_id": metrics.get("trial_id") or Path(result.path).name,
@@ -142,15 +142,21 @@ def _row(run_id: str, material: Inputs, result: Any, mlflow_run_id: str | None, 
         "table_versions": list(material.versions.items()),
         "params": json.dumps(result.config),
         "metric": SCORES[material.task],
-        "value": metrics.get(SCORES[material.task]),
+        "value": None if error else metrics.get(SCORES[material.task]),
         "iterations": metrics.get("training_iteration", 0),
         "steps": int(metrics.get("step", 0)),
         "decisions": _decisions(result, steps),
-        "status": "ERROR" if result.error else "TERMINATED",
-        "error": str(result.error) if result.error else None,
+        "status": "ERROR" if error else "TERMINATED",
+        "error": error,
         "mlflow_run_id": mlflow_run_id,
         "ended_at": datetime.now(UTC),
     }
+
+
+def _error(result: Any) -> str | None:
+    """Why a trial failed."""
+    refused = (result.metrics or {}).get(REFUSED)
+    return str(refused or result.error) if refused or result.error else None
 
 
 def _decisions(result: Any, steps: int) -> list[dict[str, Any]]:
@@ -158,13 +164,13 @@ def _decisions(result: Any, steps: int) -> list[dict[str, Any]]:
     metrics, history = result.metrics or {}, result.metrics_dataframe
     if history is None or "origin" not in history:  # it failed before its first validation
         return []
-    origins = [json.loads(text) for text in history["origin"].unique()]
+    origins = [json.loads(text) for text in history["origin"].dropna().unique()]
     found = [
         {"step": one["step"], "action": "exploit", "source_trial_id": one["trial"], "params": one["params"]}
         for one in origins
         if one["trial"] != metrics["trial_id"]
     ]
-    if metrics["step"] < steps and not metrics["ended"] and not result.error:
+    if not _error(result) and metrics["step"] < steps and not metrics["ended"]:
         found.append({"step": int(metrics["step"]), "action": "stop", "source_trial_id": None, "params": None})
     return found
 
@@ -176,7 +182,7 @@ def _child(client: "MlflowClient", parent: str, result: Any) -> str | None:
     where = f"tags.`mlflow.parentRunId` = '{parent}' and tags.`lakesight.trial_id` = '{trial_id}'"
     ids = [str(found.info.run_id) for found in client.search_runs([experiment], where)]  # the latest first
     for i, mlflow_run_id in enumerate(ids):  # what a killed sweep left, and the trial began again
-        client.set_terminated(mlflow_run_id, "KILLED" if i else "FAILED" if result.error else "FINISHED")
+        client.set_terminated(mlflow_run_id, "KILLED" if i else "FAILED" if _error(result) else "FINISHED")
     return ids[0] if ids else None
 
 

@@ -52,6 +52,28 @@ def test_a_sweep_leaves_its_trials_and_is_re_used(shapes_warehouse, quick_config
     assert delta.version(warehouse, "tune_trials") == before
 
 
+@pytest.mark.slow
+def test_a_trial_that_only_the_user_can_mend_is_not_tried_again(shapes_warehouse, quick_config, ray_cluster):
+    """One learning rate lets the loss explode; the other trial is the best, and the sweep ends as ever."""
+    warehouse = shapes_warehouse()
+    settings = replace(
+        quick_config,
+        {"tune.trials": 3, "tune.max_concurrent": 3, "tune.scheduler": "asha", "tune.grace_steps": 3}
+        | {"tune.space": {"train.lr": {"choice": [1e-4, 1e30]}}, "train.max_failures": 3, "train.warmup_steps": 0}
+        | {"train.steps": 6, "train.val_every": 3, "train.seed": 2},
+    )
+    report = tune(warehouse, settings, dataset="shapes")
+    rows = delta.read(warehouse, "tune_trials").to_pylist()
+    failed, fine = ([row for row in rows if (row["status"] == "ERROR") == is_so] for is_so in (True, False))
+    assert {json.loads(row["params"])["train.lr"] for row in failed} == {1e30}
+    assert {json.loads(row["params"])["train.lr"] for row in fine} == {1e-4}
+    assert all(row["value"] is None and "the loss is not finite" in row["error"] for row in failed)
+    assert report.best_value == max(row["value"] for row in fine)
+    _, runs = children(warehouse)
+    assert runs.keys() == {row["mlflow_run_id"] for row in rows}  # a second try would have left a second run
+    assert {runs[row["mlflow_run_id"]].info.status for row in failed} == {"FAILED"}
+
+
 def watched_trial(params, sweep, *, driver, folder, together, interrupt_at):
     """`run_trial`; after every third step so many wait for each other; the first one in a step sends Ctrl-C."""
     from ray import tune
