@@ -121,13 +121,20 @@ def _apply(data: dict[str, Any], override: str) -> None:
     if not (equals and dot and section and name):
         raise ConfigError(f"--set {override!r} is not understood", expected="section.field=value")
     target = data.setdefault(section, {})
-    *parents, last = name.split(".")
+    texts = _is_texts(section, name.partition(".")[0])
+    *parents, last = name.split(".", 1 if texts else -1)  # the name of a Spark conf has dots
     for parent in parents:
         target = target.setdefault(parent, {})
     try:
-        target[last] = _parse(value)
+        target[last] = value if texts and parents else _parse(value)
     except yaml.YAMLError as error:
         raise ConfigError(f"--set {override!r}: the value is not YAML") from error
+
+
+def _is_texts(section: str, field: str) -> bool:
+    """Whether a field is a mapping of texts, as `spark.conf` is."""
+    kind = typing.get_type_hints(Config).get(section)
+    return dataclasses.is_dataclass(kind) and typing.get_type_hints(kind).get(field) == dict[str, str]
 
 
 def _refuse_unknown(data: Any, kind: Any, where: str, prefix: str) -> None:

@@ -33,7 +33,7 @@ def ingest_coco(
     dataset: Dataset,
     split: Annotated[str | None, typer.Option(help="train, val, test, ...")] = None,
     masks: Annotated[Path | None, typer.Option(help="Folder of panoptic PNGs; default: named like the JSON.")] = None,
-    chunk_mb: Annotated[int, typer.Option(min=1, help="Larger files are read so many MB at a time.")] = 64,
+    chunk_mb: Annotated[int, typer.Option(min=1, help="Larger files are read so many MB at a time.")] = 256,
     force: Force = False,
     root: Root = DEFAULT_ROOT,
     config: ConfigFile = None,

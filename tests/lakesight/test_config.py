@@ -84,6 +84,12 @@ def test_wrong_overrides(override):
         config.load(None, [override])
 
 
+def test_a_spark_conf_by_set_keeps_its_dots_and_is_text():
+    sets = ["spark.conf.spark.sql.ansi.enabled=false", "spark.conf.spark.executor.cores=2"]
+    assert config.load(None, sets).spark.conf == {"spark.sql.ansi.enabled": "false", "spark.executor.cores": "2"}
+    assert config.load(None, ["spark.conf={spark.executor.cores: '4'}"]).spark.conf == {"spark.executor.cores": "4"}
+
+
 def test_missing_file(tmp_path):
     with pytest.raises(ConfigError, match="cannot be read"):
         config.load(tmp_path / "none.yaml")
