@@ -29,7 +29,7 @@ LAYERS = {
 FURTHER = {
     "coco": set(),
     "voc": {"label_rows", "category_names", "image_set_stems", "image_sets"},
-    "yolo": {"label_rows", "category_names"},
+    "yolo": {"label_rows", "category_names", "list_lines"},
 }
 
 
