@@ -1,6 +1,6 @@
-"""Panoptic PNGs <-> masks as compressed RLE (pure).
+"""PNGs <-> masks as compressed RLE (pure): panoptic ones, and those of a single object.
 
-A pixel's colour is the number of its segment: R + 256 G + 256^2 B.
+In a panoptic PNG a pixel's colour is the number of its segment: R + 256 G + 256^2 B.
 """
 
 import io
@@ -53,6 +53,19 @@ def read_segments(png: bytes, segment_ids: Sequence[int]) -> Segments:
         masks={int(n): _mask(numbers == n) for n in there if int(n) in wanted},
         unlisted=[int(n) for n in there if int(n) not in wanted | {VOID}],
     )
+
+
+def read_mask(png: bytes) -> tuple[Mask, float]:
+    """(the mask of an object, whose pixels are all that are not black; the share of the picture that it covers).
+
+    Raises:
+        Exception: the bytes do not decode as PNG (any kind), or there is no such pixel.
+    """
+    with Image.open(io.BytesIO(png), formats=("PNG",)) as image:
+        pixels = np.asarray(image.convert("L")) > 0  # [H, W]
+    if not pixels.any():
+        raise ValueError("it has no pixel")
+    return _mask(pixels), float(pixels.mean())
 
 
 def _numbers(png: bytes) -> NDArray[np.uint32]:

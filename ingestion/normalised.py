@@ -24,7 +24,7 @@ def to_pixels(annotations: pa.Table) -> pa.Table:
             strict=True,
         )
     ]
-    for column, scaled in (("bbox", _box), ("area", _area), ("segmentation", _polygons), ("keypoints", _keypoints)):
+    for column, scaled in (("bbox", _box), ("area", _area), ("segmentation", _mask), ("keypoints", _keypoints)):
         place = annotations.schema.get_field_index(column)
         values = [
             value if size is None or value is None else scaled(value, *size)
@@ -43,8 +43,10 @@ def _area(area: float, width: int, height: int) -> float:
     return area * width * height
 
 
-def _polygons(polygons: str, width: int, height: int) -> str:
-    points: list[list[float]] = msgspec.json.decode(polygons)
+def _mask(segmentation: str, width: int, height: int) -> str:
+    if segmentation.startswith("{"):  # an RLE counts pixels
+        return segmentation
+    points: list[list[float]] = msgspec.json.decode(segmentation)
     scaled = [[value * (height if place % 2 else width) for place, value in enumerate(one)] for one in points]
     return msgspec.json.encode(scaled).decode()
 

@@ -13,6 +13,7 @@ import pyarrow as pa
 from ingestion.formats import voc_records, yolo_records
 from ingestion.formats.image_rows import image_row, refused_row
 from ingestion.formats.named import NAMED
+from ingestion.formats.read_yolo import listed
 from ingestion.formats.voc import FirstPixel
 from ingestion.formats.yolo import KptShape
 from ingestion.normalised import to_pixels
@@ -23,6 +24,8 @@ from lakesight.tables import BOOL, INT, LONG, STRING
 IMAGE_ROW = pa.schema([*IMAGE_RECORDS, ("source_uri", STRING), ("shuffle_key", LONG), ("bare", BOOL)])
 """`bare`: no label file speaks of the image."""
 FOUND = pa.schema([("images", pa.list_(pa.struct(list(IMAGE_ROW)))), ("annotations", pa.list_(pa.struct(list(NAMED))))])
+LISTED = pa.schema([("name", STRING), ("because", STRING)])
+"""An image of a list, and why it is refused, if it is."""
 Found = dict[str, list[dict[str, Any]]]
 """A row of `FOUND`; boxes are `xywh` in pixels of the stored image."""
 
@@ -51,13 +54,21 @@ def voc_rows(
     return {"images": _images(rows, bare, folder, dataset), "annotations": _rows(records_table(NAMED, objects))}
 
 
+def list_rows(path: str, content: bytes, *, folder: str) -> list[dict[str, str | None]]:
+    """`LISTED` of the file of a list; names are relative to `folder`."""
+    names, refused = listed(content.decode("utf-8-sig"), Path(path), Path(folder))
+    good: list[dict[str, str | None]] = [{"name": name, "because": None} for name in names]
+    return good + [{"name": name, "because": why} for name, why in refused.items()]
+
+
 def yolo_rows(
     image: str | None,
-    labels: str,
+    labels: str | None,
     content: bytes | None,
     split: str | None,
     width: int | None,
     height: int | None,
+    because: str | None,
     *,
     folder: str,
     dataset: str,
@@ -65,9 +76,13 @@ def yolo_rows(
 ) -> Found:
     """An image of width and height in pixels (NULL: it does not decode), and the bytes of its label file.
 
-    Without `image` the label file belongs to none, which is a refused record. Names are relative to `folder`.
+    Without `image` the label file belongs to none, which is a refused record; so is an image `because` of something.
+    Names are relative to `folder`.
     """
-    if image is None:
+    if because is not None:
+        row = refused_row(image, f"{image}: {because}")
+        return {"images": _images([row], [], folder, dataset), "annotations": []}
+    if image is None or labels is None:
         stray = refused_row(None, f"{labels}: there is no image for these labels", labels)
         return {"images": _images([stray], [], folder, dataset), "annotations": []}
     file = yolo_records.LabelFile(image, labels, split or "")

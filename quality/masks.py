@@ -53,7 +53,7 @@ def mask_facts(segmentations: pa.Array) -> pa.Array:
 def _facts(decoder: "msgspec.json.Decoder[_Polygons | _Rle]", text: str | None) -> _Mask:
     try:
         mask = decoder.decode(text or "null")
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, RecursionError):  # the latter: nested too deeply
         return _Mask()
     if isinstance(mask, _Rle):
         return _Mask(height=mask.size[0], width=mask.size[1], covered=_covered(mask.counts))

@@ -177,7 +177,7 @@ def one_flavour(found: Counter[Flavour], where: str) -> Flavour:
 def _flavour_of(raw: msgspec.Raw) -> Flavour | None:
     try:
         keys = msgspec.json.decode(raw, type=_Keys)
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, RecursionError):
         return None
     if bytes(keys.segments_info) not in (b"", NULL):
         return "panoptic"

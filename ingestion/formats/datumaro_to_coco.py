@@ -21,7 +21,7 @@ from pathlib import Path
 from traceback import walk_tb
 from typing import Any, NamedTuple, NoReturn
 
-MENDED = {"cvat": True, "label_me": True, "kitti": True, "vott_csv": True, "vott_json": True}
+MENDED = {"cvat": True, "label_me": True, "kitti": True, "vott_csv": True, "vott_json": True, "wider_face": True}
 MENDED |= {"mot_seq": False, "open_images": False}
 """Formats whose reader ends with the first record that it cannot read, and whose records stand by themselves.
 
@@ -126,7 +126,7 @@ def _link_files(folder: Path, mirror: Path) -> None:
 def _mend(format_: str, mirror: str, read: Callable[[], Any], error: Exception, out: "_LeftOut") -> bool:
     """Leave out the records of the file at fault that end its reader, or else the file; False: that cannot be."""
     found = _file_at_fault(error, mirror)
-    records = _records(Path(found)) if found else None
+    records = _records(Path(found), format_) if found else None
     if not found or records is None:
         return False
     file = Path(found)
@@ -182,18 +182,20 @@ class _Records(NamedTuple):
     without: Callable[[Set[int]], bytes]
 
 
-def _records(file: Path) -> _Records | None:
+def _records(file: Path, format_: str) -> _Records | None:
     """A file of none has a syntax that is broken; None: it is of a kind that is not looked into."""
-    readers = {".xml": _xml_records, ".json": _json_records, ".txt": _line_records, ".csv": _line_records}
+    readers: dict[str, Callable[[bytes], _Records]] = {".xml": _xml_records, ".json": _json_records}
+    readers[".csv"] = partial(_line_records, has_head=True)
+    readers[".txt"] = _counted_line_records if format_ == "wider_face" else _line_records
     if file.suffix.lower() not in readers:
         return None
     try:
-        return readers[file.suffix.lower()](file.read_bytes(), file.suffix.lower() == ".csv")
+        return readers[file.suffix.lower()](file.read_bytes())
     except Exception:  # not XML, not JSON, not text
         return _Records([], lambda _: b"")
 
 
-def _xml_records(data: bytes, _: bool) -> _Records:
+def _xml_records(data: bytes) -> _Records:
     from defusedxml import ElementTree
 
     def find(root: Any) -> list[Any]:
@@ -212,7 +214,7 @@ def _xml_records(data: bytes, _: bool) -> _Records:
     )
 
 
-def _json_records(data: bytes, _: bool) -> _Records:
+def _json_records(data: bytes) -> _Records:
     whole = json.loads(data)
     keys = list(whole["assets"])
 
@@ -223,7 +225,7 @@ def _json_records(data: bytes, _: bool) -> _Records:
     return _Records([f"asset {key}" for key in keys], without)
 
 
-def _line_records(data: bytes, has_head: bool) -> _Records:
+def _line_records(data: bytes, has_head: bool = False) -> _Records:
     data.decode()
     lines = data.split(b"\n")
     head = lines[:1] if has_head else []
@@ -232,6 +234,22 @@ def _line_records(data: bytes, has_head: bool) -> _Records:
         return b"\n".join([*head, *(line for place, line in enumerate(lines[len(head) :]) if place not in left_out)])
 
     return _Records([f"line {place}" for place in range(len(head) + 1, len(lines) + 1)], without)
+
+
+def _counted_line_records(data: bytes) -> _Records:
+    """Lines of which one says how many follow: they are emptied, which its reader passes over, so that the count holds.
+
+    The last comes first, because `_bad` tries a record without those before it: an image without its boxes, and never
+    a box without its image, which would then be blamed for it.
+    """
+    data.decode()
+    lines = data.split(b"\n")
+
+    def without(left_out: Set[int]) -> bytes:
+        last = len(lines) - 1
+        return b"\n".join(b"" if last - place in left_out else line for place, line in enumerate(lines))
+
+    return _Records([f"line {place}" for place in range(len(lines), 0, -1)], without)
 
 
 def _is_of(item: Any, files: list[str]) -> bool:

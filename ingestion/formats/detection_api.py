@@ -6,7 +6,7 @@ Boxes are stated as fractions of the image, `xmin`, `ymin`, `xmax`, `ymax`, and 
 import math
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -35,8 +35,8 @@ class Example:
     height: int | None
     metadata: dict[str, str]
     objects: list["Stated"]
-    masks: int
-    """How many masks it has, which are not read."""
+    no_masks: str | None
+    """Why its masks are of no use, if they are not."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +49,8 @@ class Stated:
     iscrowd: int
     attributes: dict[str, str]
     broken: str | None = None
+    mask: bytes | None = None
+    """PNG."""
 
 
 def example(features: Features, place: int) -> Example:
@@ -60,7 +62,9 @@ def example(features: Features, place: int) -> Example:
     content = _first(features, "image/encoded")
     if not isinstance(content, bytes) or not content:
         raise Broken("it has no pixels (`image/encoded`)")
-    objects = [*_boxes(features), *_classes(features)]
+    boxes = _boxes(features)
+    masks, no_masks = _masks(features, len(boxes))
+    masked = [replace(box, mask=mask) for box, mask in zip(boxes, masks, strict=True)]
     rest = {key: values for key, values in features.items() if not key.startswith((OBJECT, WHOLE))}
     return Example(
         file_name=_file_name(features, place),
@@ -68,8 +72,8 @@ def example(features: Features, place: int) -> Example:
         width=_side(features, "image/width"),
         height=_side(features, "image/height"),
         metadata={key.removeprefix("image/"): _text(values) for key, values in sorted(rest.items()) if key not in _OWN},
-        objects=objects,
-        masks=len(features.get(OBJECT + "mask", ())),
+        objects=[*masked, *_classes(features)],
+        no_masks=no_masks,
     )
 
 
@@ -116,6 +120,17 @@ def _box(corners: list[Any], name: Any, label: Any, others: dict[str, Any]) -> S
     xmin, ymin, xmax, ymax = corners
     bbox = None if broken else [xmin, ymin, xmax - xmin, ymax - ymin]
     return Stated(_name(name), _label(label), bbox, int(crowd == 1), attributes, broken)
+
+
+def _masks(features: Features, count: int) -> tuple[list[bytes | None], str | None]:
+    """(PNG of each of so many boxes, why there are none)."""
+    stated = features.get(OBJECT + "mask", [])
+    pngs = [mask for mask in stated if isinstance(mask, bytes)]
+    if len(pngs) < len(stated):
+        return [None] * count, "its masks are numbers, and only PNGs are read"
+    if pngs and len(pngs) != count:
+        return [None] * count, f"it has {len(pngs):,} masks for {count:,} boxes"
+    return [mask or None for mask in pngs] or [None] * count, None
 
 
 def _classes(features: Features) -> list[Stated]:

@@ -3,13 +3,16 @@
 import gc
 import re
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache
 from itertools import count
 from typing import Annotated, Any, NamedTuple
 
 import msgspec
 import pyarrow as pa
+
+from ingestion.formats.broken import Broken
+from ingestion.formats.shallow import DEEPEST, is_deep
 
 Int32 = Annotated[int, msgspec.Meta(ge=-(2**31), le=2**31 - 1)]
 Int64 = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
@@ -45,12 +48,12 @@ def no_gc() -> Iterator[None]:
 def each(raws: Sequence[msgspec.Raw], kind: type, rule: str) -> tuple[list[Typed], Refused]:
     """What is a `kind`, and a row for each record that is not: it breaks `rule`."""
     texts = [bytes(raw) for raw in raws]
-    try:  # at once: most files have no such record
-        whole = b"[%b]" % b",".join(texts)
-        whole.decode()
-        return [Typed(*row) for row in zip(count(), _decoder(list[kind]).decode(whole), texts)], []  # type: ignore[valid-type]
-    except (msgspec.MsgspecError, UnicodeDecodeError):
-        return _one_by_one(texts, kind, rule)
+    with suppress(msgspec.MsgspecError, UnicodeDecodeError):  # at once: most files have no such record
+        if not any(map(is_deep, texts)):
+            whole = b"[%b]" % b",".join(texts)
+            whole.decode()
+            return [Typed(*row) for row in zip(count(), _decoder(list[kind]).decode(whole), texts)], []  # type: ignore[valid-type]
+    return _one_by_one(texts, kind, rule)
 
 
 def _one_by_one(texts: Sequence[bytes], kind: type, rule: str) -> tuple[list[Typed], Refused]:
@@ -58,14 +61,23 @@ def _one_by_one(texts: Sequence[bytes], kind: type, rule: str) -> tuple[list[Typ
     refused: Refused = []
     for ordinal, text in enumerate(texts):
         try:
-            text.decode()
-            good.append(Typed(ordinal, typed(text, kind), text))
-        except UnicodeDecodeError as error:
-            near = text[max(error.start - 20, 0) : error.start + 12].decode(errors="backslashreplace")
-            refused.append(refusal(ordinal, text, rule, f"it has what is no text (UTF-8): {near}"))
-        except (msgspec.MsgspecError, RecursionError) as error:
+            good.append(Typed(ordinal, _typed_text(text, kind), text))
+        except Broken as error:
             refused.append(refusal(ordinal, text, rule, str(error)))
     return good, refused
+
+
+def _typed_text(raw: bytes, kind: type) -> Any:
+    if is_deep(raw):
+        raise Broken(f"it is nested more than {DEEPEST} deep")
+    try:
+        raw.decode()
+        return typed(raw, kind)
+    except UnicodeDecodeError as error:
+        near = raw[max(error.start - 20, 0) : error.start + 12].decode(errors="backslashreplace")
+        raise Broken(f"it has what is no text (UTF-8): {near}") from error
+    except msgspec.MsgspecError as error:
+        raise Broken(str(error)) from error
 
 
 def typed(raw: bytes, kind: type) -> Any:

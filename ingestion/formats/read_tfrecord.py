@@ -20,13 +20,14 @@ import pyarrow as pa
 
 from ingestion.formats.broken import Broken
 from ingestion.formats.bulk import numbered
-from ingestion.formats.detection_api import NO_CLASS, Stated, example, label_map
+from ingestion.formats.detection_api import NO_CLASS, Example, Stated, example, label_map
 from ingestion.formats.files import RECORD_FILE, find, read_small, require_folder
 from ingestion.formats.image_rows import image_row, refused_row, with_rows
 from ingestion.formats.named import NAMED, with_ids
 from ingestion.formats.split_names import KNOWN
 from ingestion.formats.tfrecord import Features, examples
 from ingestion.identity import annotation_id, image_id
+from ingestion.masks import read_mask
 from ingestion.records import IMAGE_RECORDS, Records
 from ingestion.source import Source, require_names
 from lakesight.errors import FormatError, SetupError
@@ -46,7 +47,6 @@ class _Found:
     objects: list[dict[str, Any]] = field(default_factory=list)
     labels: dict[str, int] = field(default_factory=dict)
     """Class -> its number, where one is stated."""
-    masks: int = 0
     names: set[str] = field(default_factory=set)
 
 
@@ -76,10 +76,9 @@ def read_tfrecord(known: Mapping[str, int], *, root: Path, folder: Path, dataset
         raise FormatError(f"no record is an image; the first: {why}", where=str(folder), expected=EXPECTED)
     annotations, categories = with_ids(numbered(pa.Table.from_pylist(found.objects, NAMED)), _ids(found.labels, known))
     images = with_rows(pa.Table.from_pylist(found.images, IMAGE_RECORDS), (), files.refused)
-    masks = (f"{found.masks:,} masks were left out: their boxes are there",) * bool(found.masks)
     return Source(
         path=base, format="tfrecord", images=unpacked(), dataset=dataset, split=split,
-        records=Records(images, annotations, categories), replaces=True, notes=masks,
+        records=Records(images, annotations, categories), replaces=True,
     )  # fmt: skip
 
 
@@ -136,11 +135,29 @@ def _read_file(base: Path, name: str, classes: Mapping[int, str], unpacked: Call
         found.names.add(image)
         size = {"stated_width": one.width, "stated_height": one.height}
         found.images.append(image_row(image, split=split, metadata=one.metadata, **size))
-        found.masks += one.masks
-        for number, stated in enumerate(one.objects, start=1):
-            found.objects.append(_object(f"{name}: record {place}", image, number, stated, classes))
-            if stated.label and (row_class := found.objects[-1].get("category_name")):
-                found.labels.setdefault(row_class, stated.label)
+        _add_objects(f"{name}: record {place}", image, one, classes, found)
+
+
+def _add_objects(where: str, image: str, one: Example, classes: Mapping[int, str], found: _Found) -> None:
+    """A box counts without its mask; a mask that is of no use is a refused record beside it."""
+    if one.no_masks:
+        found.objects.append(_refused({"record": where}, f"{where}: {one.no_masks}"))
+    for number, stated in enumerate(one.objects, start=1):
+        row = _object(where, image, number, stated, classes)
+        if stated.mask and not stated.broken:
+            try:
+                row |= _masked(stated.mask)
+            except Exception as error:  # Pillow's decoders raise every kind there is
+                why = f"{where}: object {number}: its mask cannot be read: {error}"
+                found.objects.append(_refused({"record": where, "object": number}, why))
+        found.objects.append(row)
+        if stated.label and (row_class := row.get("category_name")):
+            found.labels.setdefault(row_class, stated.label)
+
+
+def _masked(png: bytes) -> dict[str, Any]:
+    mask, share = read_mask(png)
+    return {"segmentation": mask.segmentation, "area": share}
 
 
 def _examples(path: Path) -> Iterator[Features | Broken]:
@@ -171,10 +188,8 @@ def _object(where: str, image: str, place: int, stated: Stated, classes: Mapping
     numbered_class = classes.get(stated.label, f"label_{stated.label}") if stated.label else None
     name = stated.name or numbered_class or NO_CLASS
     as_stated = {**stated.attributes, "name": name, "bbox": stated.bbox, "record": where, "object": place}
-    record = msgspec.json.encode(as_stated).decode()
     if stated.broken:
-        because = f"{where}: object {place}: {stated.broken}"
-        return {"record": record, "refused_by": "annotation_record_valid", "refused_because": because}
+        return _refused(as_stated, f"{where}: object {place}: {stated.broken}")
     box = stated.bbox
     return {
         "annotation_id": annotation_id(image, place),
@@ -186,5 +201,10 @@ def _object(where: str, image: str, place: int, stated: Stated, classes: Mapping
         "attributes": stated.attributes,
         "image_level": box is None,
         "normalised": True,
-        "record": record,
+        "record": msgspec.json.encode(as_stated).decode(),
     }
+
+
+def _refused(stated: Mapping[str, Any], because: str) -> dict[str, Any]:
+    record = msgspec.json.encode(stated).decode()
+    return {"record": record, "refused_by": "annotation_record_valid", "refused_because": because}

@@ -87,7 +87,9 @@ def in_labels(path: str) -> str | None:
 def _images(place: Path, root: Path, files: Files) -> Iterable[str]:
     """Images of a folder or a .txt list, relative to `root`; what is passed over or refused goes to `files`."""
     if place.is_file():
-        return _listed(place, root, files)
+        names, refused = listed(read_list(place), place, root)
+        files.refused.update(refused)
+        return names
     inside = place.relative_to(root).as_posix()
     prefix = "" if inside == "." else f"{inside}/"
     found = find(place)
@@ -98,9 +100,15 @@ def _images(place: Path, root: Path, files: Files) -> Iterable[str]:
     return [f"{prefix}{name}" for name in found.names]
 
 
-def _listed(place: Path, root: Path, files: Files) -> Iterable[str]:
+def read_list(place: Path) -> str:
+    """The text of a list of images.
+
+    Raises:
+        UserError: it cannot be read.
+        FormatError: it is no text.
+    """
     try:
-        lines = place.read_text(encoding="utf-8-sig").split("\n")
+        return place.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
         expected = "an image a line"
         raise FormatError(
@@ -108,20 +116,25 @@ def _listed(place: Path, root: Path, files: Files) -> Iterable[str]:
         ) from error
     except OSError as error:
         raise UserError(f"the list of images cannot be read: {error.strerror}", where=str(place)) from error
-    names = []
-    for line in filter(None, (line.strip() for line in lines)):
+
+
+def listed(text: str, place: Path, root: Path) -> tuple[list[str], dict[str, str]]:
+    """(images that a list in the file `place` names, relative to `root`; those that are refused -> why)."""
+    names: dict[str, None] = {}
+    refused = {}
+    for line in filter(None, (line.strip() for line in text.split("\n"))):
         if "\0" in line:
-            files.refused[line] = "the name has a NUL in it"
+            refused[line] = "the name has a NUL in it"
             continue
         # Darknet's lists count from the data set's folder, Ultralytics' from their own.
         candidates = [os.path.normpath(root / line), os.path.normpath(place.parent / line)]
         path = next(filter(os.path.exists, candidates), candidates[0])
         name = os.path.relpath(path, root)
         if not os.path.realpath(path).startswith(f"{root}/"):
-            files.refused[name] = "it leads out of the data set's folder"
+            refused[name] = "it leads out of the data set's folder"
         else:
-            names.append(Path(name).as_posix())
-    return list(dict.fromkeys(names))
+            names[Path(name).as_posix()] = None
+    return list(names), refused
 
 
 def _strays(yolo: YoloData, used: set[str]) -> dict[str, str]:

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple, Protocol
 import msgspec
 
 from ingestion.formats.lenient import standard
+from ingestion.formats.shallow import shallow
 from lakesight.errors import FormatError
 
 PIECE = 2**20
@@ -103,7 +104,11 @@ def members(data: Bytes, arrays: Decoders, where: str, size: int = PIECE) -> Ite
 
 def piece_at(data: Bytes, piece: Piece, decoder: msgspec.json.Decoder[list[Any]]) -> Piece:
     """A piece of an array once more, with its text, decoded as something else."""
-    found = _decode(b"[%b]" % data[piece.start : piece.end], decoder)
+    text = data[piece.start : piece.end]
+    try:
+        found = _decode(b"[%b]" % text, decoder)
+    except RecursionError:
+        found, _, _ = _shallow_list(text + b"]", decoder)
     assert found is not None, "it was a list before"
     return piece._replace(text=found.text, records=found.records)
 
@@ -121,7 +126,11 @@ def _pieces(
     """(where the next begins, piece) of an array whose bracket opened before `at`."""
     window, ended = size, False
     while not ended:
-        found, length, used = _first_list(data[at : at + window], decoder)
+        text = data[at : at + window]
+        try:
+            found, length, used = _first_list(text, decoder)
+        except RecursionError:
+            found, length, used = _shallow_list(text, decoder)
         if found is not None and used:
             ended, window = found.end is not None, size
             piece = Piece(key, found.text, found.records, at, at + length)
@@ -148,6 +157,14 @@ def _first_list(text: bytes, decoder: msgspec.json.Decoder[list[Any]]) -> tuple[
     return None, 0, 0
 
 
+def _shallow_list(text: bytes, decoder: msgspec.json.Decoder[list[Any]]) -> tuple[_List | None, int, int]:
+    """As `_first_list`, of a text that is nested too deeply for its decoder."""
+    some = shallow(text)
+    found = _decode(b"[%b]" % standard(some.text), decoder)
+    used = some.end + some.ended
+    return found and found._replace(end=used if some.ended else None), some.end, used
+
+
 def _cuts(text: bytes) -> Iterator[tuple[int, int]]:
     """(end of a record, begin of the next), the last first; then the whole text."""
     at = len(text)
@@ -159,14 +176,16 @@ def _cuts(text: bytes) -> Iterator[tuple[int, int]]:
 
 
 def _decode(text: bytes, decoder: msgspec.json.Decoder[list[Any]]) -> _List | None:
-    """The list that `text` begins with; None: no whole list."""
+    """The list that `text` begins with; None: no whole list.
+
+    Raises:
+        RecursionError: it is nested too deeply.
+    """
     try:
         return _List(text, decoder.decode(text), None)
     except (msgspec.ValidationError, UnicodeDecodeError):  # the latter: in the name of a key
         found = _decode(text, RAWS)
         return found and found._replace(records=None)
-    except RecursionError:
-        return None
     except msgspec.DecodeError as error:
         trailing = _TRAILING.search(str(error))
         if trailing is None:
@@ -181,7 +200,7 @@ def _decode_lenient(text: bytes, decoder: msgspec.json.Decoder[list[Any]]) -> _L
     latin = text.decode("latin-1")  # a character a byte: what is between the quotes does not matter here
     try:
         _, end = _JSON.raw_decode(latin)
-    except (ValueError, RecursionError):
+    except ValueError:
         return None
     found = _decode(standard(text[:end]), decoder)
     return found and found._replace(end=None if end == len(text) else end)

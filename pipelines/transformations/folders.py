@@ -12,7 +12,7 @@ from pyspark.sql import functions as F
 from ingestion.formats.voc_splits import ranked, set_files, stems_in
 from pipelines import labelled, records, voc, yolo
 from pipelines.arrivals import PATH, settings
-from pipelines.functions import Function, struct_of, texts_of
+from pipelines.functions import Function, rows_of, struct_of, texts_of
 
 spark = SparkSession.active()
 SET = settings(spark)
@@ -52,6 +52,16 @@ if SET.format == "voc":
 
 if SET.format == "yolo":
     SOURCE, DATA = yolo.read_data(SET.source)
+    LISTS = yolo.lists_of(DATA)
+
+    @dp.materialized_view(comment="What lists of images say now: a row a line")
+    def list_lines() -> DataFrame:
+        if not LISTS:
+            return spark.sql("SELECT '' AS path, '' AS name, '' AS because WHERE FALSE")
+        lines = rows_of(partial(labelled.list_rows, folder=str(DATA.root)), labelled.LISTED)
+        files = spark.read.format("binaryFile").load([str(place) for place in LISTS])
+        found = F.explode(lines(F.expr(PATH), "content")).alias("line")
+        return files.select(F.expr(f"{PATH} AS path"), found).selectExpr("path", "line.*")
 
     @dp.materialized_view(comment="A row an image or a label file without: the records in it")
     def label_rows() -> DataFrame:
@@ -59,7 +69,7 @@ if SET.format == "yolo":
         rows = partial(labelled.yolo_rows, folder=root, dataset=SET.dataset, kpt_shape=shape)
         found = struct_of(rows, labelled.FOUND)
         files = yolo.label_files(DATA.root, DATA.places)
-        return _label_rows(files, found, "image", "labels", "content", "split", "width", "height")
+        return _label_rows(files, found, "image", "labels", "content", "split", "width", "height", "because")
 
     @dp.temporary_view
     def category_names() -> DataFrame:

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 from pycocotools import mask as oracle
 
-from ingestion.masks import read_segments, write_segments
+from ingestion.masks import read_mask, read_segments, write_segments
 
 
 def png(numbers: np.ndarray) -> bytes:
@@ -41,3 +41,15 @@ def test_what_is_asked_and_not_there_and_the_other_way_round():
 def test_what_is_no_image():
     with pytest.raises(Exception, match="cannot identify"):
         read_segments(b"no image", [1])
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "P", "RGB", "I;16"])
+def test_all_that_is_not_black_is_of_the_object(mode):
+    pixels = np.random.default_rng(0).random((7, 5)) < 0.4
+    out = io.BytesIO()
+    gray = Image.fromarray(pixels.astype(np.uint16) * 300) if mode == "I;16" else Image.fromarray(pixels).convert(mode)
+    gray.save(out, "PNG")
+    mask, share = read_mask(out.getvalue())
+    expected = oracle.encode(np.asfortranarray(pixels, np.uint8))
+    assert json.loads(mask.segmentation)["counts"].encode() == expected["counts"]
+    assert (mask.area, share) == (oracle.area(expected), pixels.mean())

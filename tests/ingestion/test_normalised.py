@@ -28,6 +28,11 @@ def test_everything_is_scaled():
     assert row["keypoints"] == [100, 50, 2]
 
 
+def test_run_lengths_stay():
+    rle = '{"counts": [0, 2], "size": [1, 2]}'
+    assert pixels(200, 100, bbox=[0.1, 0.2, 0.3, 0.4], area=0.5, segmentation=rle)["segmentation"] == rle
+
+
 @pytest.mark.parametrize("row", [{"width": None, "height": None}, {"width": 10, "height": 10, "normalised": None}])
 def test_what_has_no_size_or_is_in_pixels_stays(row):
     assert pixels(**row, bbox=[0.1, 0.2, 0.3, 0.4])["bbox"] == [0.1, 0.2, 0.3, 0.4]

@@ -58,20 +58,26 @@ def voc(folder, part):
 
 
 def yolo(folder, part):
-    """The same for YOLO: what is late, new, refused; boxes and polygons."""
+    """The same for YOLO: what is late, new, refused; boxes and polygons; folders and lists."""
     if part == 1:
         for seed, name in enumerate(("train/a", "train/sub dir/é b", "val/late", "val/bare")):
             png(folder / f"images/{name}.png", seed)
         put(folder, {
-            "data.yaml": "train: images/train\nval: [images/val]\nnames: [cat, dog]\n",
+            "data.yaml": "train: images/train\nval: [images/val]\ntest: test.txt\nnames: [cat, dog]\n",
+            "test.txt": "images/train/a.png\n",
             "labels/train/a.txt": "0 .5 .5 .25 .3\n1 .1 .1 .7 .2 .3 .9\n",
             "labels/train/sub dir/é b.txt": "1 .3 .3 .1 .1\n", "labels/train/classes.txt": "cat\n",
         })  # fmt: skip
         return
-    for name, seed in (("images/train/new", 9), ("images/train/copy", 0), ("images/val/half", 11), ("other/x", 10)):
+    for name, seed in (("images/train/new", 9), ("images/train/copy", 0), ("images/val/half", 11), ("other/x", 10),
+                       ("other/é y", 12), ("images/z", 13)):  # fmt: skip
         png(folder / f"{name}.png", seed)
     put(folder, {
-        "data.yaml": "train: images/train\nval: [images/val]\nnames: [cat, dog, eel]\n",
+        "data.yaml": "train: images/train\nval: [images/val]\ntest: [test.txt, lists/m.txt]\nminival: lists/m.txt\n"
+        "names: [cat, dog, eel]\n",
+        "test.txt": "\ufeffimages/train/a.png\nother/é y.png\n\n", "other/é y.txt": "0 .5 .5 .1 .1\n",
+        "lists/m.txt": "../other/é y.png\n ../images/z.png\r\nother/gone.png\n../../../out.png\nnul\0.png\n",
+        "labels/z.txt": "1 .5 .5 .2 .2\n0 0 0 9 9\n", "labels/unlisted.txt": "0 .5 .5 .1 .1\n",
         "labels/val/late.txt": "1 .5 .5 .2 .2\n1 .5 .5 0 .2\n2 nonsense\n",
         "labels/train/new.txt": "2 .9 .9 .1 .1\n7 .5 .5 .1 .1\n",
         "labels/train/stray.txt": "0 .5 .5 .1 .1\n",

@@ -1,6 +1,7 @@
 """The sources as Databricks imports them: the graph they build for each format, and the bundle that names them."""
 
 import importlib.util
+import json
 import re
 import tomllib
 from pathlib import Path
@@ -15,6 +16,8 @@ import pipelines
 from lakesight.cli.app import app
 from lakesight.errors import ConfigError
 from lakesight.spark import conf
+from lakesight.sql import views
+from lakesight.tables import TABLES
 from pipelines.arrivals import KNOWN, settings
 from pipelines.rules import expectations
 
@@ -29,8 +32,11 @@ LAYERS = {
 FURTHER = {
     "coco": set(),
     "voc": {"label_rows", "category_names", "image_set_stems", "image_sets"},
-    "yolo": {"label_rows", "category_names"},
+    "yolo": {"label_rows", "category_names", "list_lines"},
 }
+
+DASHBOARD = {"display_name", "file_path", "warehouse_id", "dataset_catalog", "dataset_schema", "embed_credentials"}
+"""Of a dashboard in a bundle, all by the names of its schema (`databricks bundle schema`)."""
 
 
 class Graph(GraphElementRegistry):
@@ -117,6 +123,33 @@ def test_the_bundle_speaks_of_what_is_there(bundle):
     assert (path.parent / library["glob"]["include"].removesuffix("/**")).resolve() == TRANSFORMATIONS
     needed = {f"lakesight.{name}" for name, (default, _) in KNOWN.items() if default is None}
     assert set(ingest["configuration"]) == needed
+
+
+def test_the_bundle_has_every_dashboard_over_the_pipelines_schema(bundle):
+    ((path, dashboards),) = [(path, found["dashboards"]) for path, found in bundle[1] if "dashboards" in found]
+    files = {(path.parent / one["file_path"]).resolve() for one in dashboards.values()}
+    assert files == {*(ROOT / "dashboards").glob("*.lvdash.json")}
+    (ingest,) = [found["pipelines"]["ingest"] for _, found in bundle[1] if "pipelines" in found]
+    for one in dashboards.values():
+        assert set(one) == DASHBOARD
+        assert (one["dataset_catalog"], one["dataset_schema"]) == (ingest["catalog"], ingest["schema"])
+
+
+def test_the_documentation_names_the_tiles_that_the_pipeline_answers():
+    files = (ROOT / "dashboards").glob("*.lvdash.json")
+    tiles = {
+        one["displayName"]: "".join(one["queryLines"]) for f in files for one in json.loads(f.read_text())["datasets"]
+    }
+    known = {*TABLES, *views()}
+    named = {tile: known & set(re.findall(r"\w+", re.sub(r"'.*?'", "", query))) for tile, query in tiles.items()}
+    _, _, said = (ROOT / "docs/databricks.md").read_text().partition("What it writes answers ")
+    said, rest, _ = said.partition("want views over the same tables")
+    assert rest
+    answered, _, viewed = said.partition("`. `")
+    assert {*re.findall(r"\w+_\w+", answered)} == {tile for tile, names in named.items() if names <= LAYERS}
+    of_images = {*LAYERS, "exact_duplicates", "near_duplicates", "split_leakage", "split_drift"}
+    further = {tile for tile, names in named.items() if names <= of_images and not names <= LAYERS}
+    assert {*re.findall(r"\w+", viewed)} - {"and"} == further
 
 
 def test_the_job_runs_our_command_with_what_it_needs(bundle):

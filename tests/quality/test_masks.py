@@ -33,6 +33,11 @@ def test_facts(segmentation, expected):
     assert tuple(found.values()) == expected
 
 
+def test_what_is_nested_too_deeply_is_no_segmentation():
+    (found,) = mask_facts(pa.array(['{"x": ' + "[" * 5000 + "]" * 5000 + "}"])).to_pylist()
+    assert set(found.values()) == {None}
+
+
 def test_area_of_a_ring_does_not_depend_on_where_it_starts():
     ring = [1.5, 0, 7, 2, 5, 6, 0, 3]
     areas = {round(ring_area(ring[2 * i :] + ring[: 2 * i]), 9) for i in range(4)}

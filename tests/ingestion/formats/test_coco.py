@@ -249,6 +249,19 @@ def test_what_is_no_text_costs_its_record(written, key):
     assert last in rows[1]["record"]
 
 
+@pytest.mark.parametrize("depth", [199, 200, *range(900, 1000, 9), 5000])
+@pytest.mark.parametrize("key", ["segmentation", "who"])
+def test_a_record_that_is_nested_too_deeply_costs_itself(key, depth):
+    others = [json.dumps(BOX | {"id": number, "who": "me"}) for number in (8, 9)]
+    deep = json.dumps(BOX | {key: None}).replace("null", "[" * depth + "]" * depth)
+    boxes = ", ".join([others[0], deep, others[1]])
+    text = f'{{"images": [{json.dumps(IMAGE)}], "annotations": [{boxes}], "categories": [{json.dumps(CATEGORY)}]}}'
+    rows = coco.parse(text.encode(), "f.json").annotations.to_pylist()
+    why = [row["refused_because"] for row in sorted(rows, key=lambda row: row["ordinal"])]
+    assert why == [None, "it is nested more than 200 deep" if depth > 199 else None, None]
+    assert all('"image_id": 1' in row["record"] for row in rows if row["refused_because"])
+
+
 def test_a_key_that_is_no_text_costs_its_record():
     box = json.dumps(BOX).encode()
     text = b'{"images": [%s], "annotations": [%s, %s], "categories": []}' % (

@@ -51,3 +51,14 @@ def test_parts_have_the_images_their_annotations_are_on(annotations, named):
     *before, last = (part.images["image_id"].to_pylist() for part, _ in parts(data, rest, "f.json", 2**20))
     assert list(dict.fromkeys(image for images in before for image in images)) == named
     assert last == [i for i in ids if i not in named]
+
+
+@pytest.mark.parametrize("size", [100, 2**20])
+def test_parts_have_what_is_nested_too_deeply_as_refused_records(size):
+    deep = '{"id": 1, "image_id": 1, "file_name": "a", "name": "c", "x": ' + "[" * 5000 + "]" * 5000 + "}"
+    lists = [f'"{name}": [{deep}, {deep.replace("1", "2")}]' for name in ("images", "annotations", "categories")]
+    data = ("{" + ", ".join(lists) + "}").encode()
+    found = [part for part, _ in parts(data, survey(data, "f.json", size, allow_orphans=False), "f.json", size)]
+    assert sum(part.annotations.num_rows for part in found) == sum(part.images.num_rows for part in found) == 2
+    for table in (getattr(part, name) for part in found for name in ("images", "annotations", "categories")):
+        assert set(table["refused_because"].to_pylist()) <= {"it is nested more than 200 deep"}

@@ -97,6 +97,7 @@ def test_a_record_that_cannot_be_read_costs_itself(datumaro, data, tmp_path):
         read(folder, "yolo")
 
 
+FACES = "**/wider_face_train_bbx_gt.txt"
 TRUCK = "0.0 0 -1.57 {} 156.40 629.75 189.25 2.85 2.63 12.34 0.47 1.49 69.44 -1.56"
 
 
@@ -105,7 +106,7 @@ def replaced(pattern, old, new):
         file = sorted(folder.glob(pattern))[0]
         text = file.read_text()
         assert old in text
-        file.write_text(text.replace(old, new, 1))
+        file.write_bytes(text.replace(old, new, 1).encode(errors="surrogateescape"))
 
     return spoil
 
@@ -132,8 +133,14 @@ def no_text(folder):
          "Annotations/subset1/img1.xml: <object> 1: ValueError: could not convert string to float: 'a43'"),
         ("vott_json", "vott_json_dataset/dataset", replaced("*.json", '"left": ', '"left": "x", "other": '), 2, 4,
          "train-export.json: asset 0d3de147f: ValueError: could not convert string to float: 'x'"),
+        ("wider_face", "widerface_dataset", replaced(FACES, "1 1 2 2", "1 x 2 2"), 3, 8,
+         "wider_face_split/wider_face_train_bbx_gt.txt: line 6: ValueError: could not convert string to float: 'x'"),
+        ("wider_face", "widerface_dataset", replaced(FACES, "1--Handshaking/", "../../../../"), 2, 6,
+         "wider_face_split/wider_face_train_bbx_gt.txt: line 4: .* '../../../../1_Handshaking_image_02.jpg' .*"),
+        ("wider_face", "widerface_dataset", replaced(FACES, "2 0 0 1 0", "2 0 0 1 \udcff"), 1, 4,
+         "wider_face_split/wider_face_train_bbx_gt.txt: UnicodeDecodeError: .* byte 0xff"),
     ],
-    ids=["cvat", "kitti", "kitti, no text", "labelme", "vott"],
+    ids=["cvat", "kitti", "kitti, no text", "labelme", "vott", "face", "path of faces", "faces, no text"],
 )  # fmt: skip
 def test_a_record_that_ends_a_reader_costs_itself(
     datumaro, data, tmp_path, format_, name, spoil, images, boxes, reason

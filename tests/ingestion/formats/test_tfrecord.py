@@ -2,12 +2,16 @@
 
 import gzip
 import io
+import json
 import re
 import struct
 import sys
+from functools import partial
 
+import numpy as np
 import pytest
 from PIL import Image
+from pycocotools import mask as oracle
 
 from ingestion.formats import tfrecord
 from ingestion.formats.broken import Broken
@@ -107,6 +111,62 @@ def test_what_an_example_says(read):
     assert (box["bbox"], box["normalised"], box["iscrowd"], box["category_id"]) == ([0.25, 0.5, 0.25, 0.5], True, 1, 3)
     assert dict(box["attributes"]) == {"difficult": "1"}
     assert (source.images / "b/val/a.png").read_bytes() == pixels(2)
+
+
+def mask(seed, share=0.3, kind="PNG"):
+    """(bytes, pixels) of the mask of an object that covers such a share."""
+    there = np.random.default_rng(seed).random((20, 40)) < share
+    out = io.BytesIO()
+    Image.fromarray(there.astype(np.uint8)).save(out, kind)
+    return out.getvalue(), there
+
+
+def two_boxes(masks):
+    """A record with two boxes and these masks."""
+    corners = {"xmin": [0.25, 0.0], "xmax": [0.5, 1.0], "ymin": [0.5, 0.0], "ymax": [1.0, 0.5]}
+    stated = {f"image__object__bbox__{key}": values for key, values in corners.items()}
+    return encoded(image__encoded=[pixels(1)], image__filename=[b"a.png"], image__object__mask=masks, **stated)
+
+
+def test_masks_land_as_run_lengths(tmp_path, warehouse, spark):
+    (tmp_path / "a.tfrecord").write_bytes(framed(two_boxes([mask(1)[0], mask(2)[0]])))
+    read = partial(read_tfrecord, root=warehouse.root, folder=tmp_path, dataset="d", split=None)
+    assert ingest(warehouse.root, Config(), "d", read).quarantined == {}
+    rows = {row["bbox"][0]: row for row in delta.read(warehouse, "annotations").to_pylist()}
+    assert rows[10]["bbox"] == [10, 10, 10, 10]
+    for left, seed in ((10, 1), (0, 2)):
+        expected = oracle.encode(np.asfortranarray(mask(seed)[1], np.uint8))
+        found = json.loads(rows[left]["segmentation"])
+        assert (found["size"], found["counts"].encode()) == ([20, 40], expected["counts"])
+        assert rows[left]["area"] == pytest.approx(oracle.area(expected))
+
+
+PNG, BLACK = mask(1)[0], mask(1, share=0)[0]
+
+
+@pytest.mark.parametrize(
+    ("masks", "taken", "reason"),
+    [
+        pytest.param([PNG, b""], [True, False], None, id="one has none"),
+        pytest.param([], [False, False], None, id="none"),
+        pytest.param(
+            [PNG, b"no image"], [True, False], "object 2: its mask cannot be read: cannot identify", id="text"
+        ),
+        pytest.param([PNG[:60], PNG], [False, True], "object 1: its mask cannot be read", id="cut short"),
+        pytest.param([PNG, mask(2, kind="BMP")[0]], [True, False], "object 2: .* cannot identify", id="no PNG"),
+        pytest.param([PNG, BLACK], [True, False], "object 2: .* it has no pixel", id="black"),
+        pytest.param([PNG], [False, False], "it has 1 masks for 2 boxes", id="too few"),
+        pytest.param([0.0, 1.0], [False, False], "its masks are numbers", id="numbers"),
+    ],
+)
+def test_a_mask_that_is_none_costs_no_box(read, masks, taken, reason):
+    rows = read({"a.tfrecord": framed(two_boxes(masks))}).records.annotations.to_pylist()
+    boxes = [row for row in rows if row["refused_by"] is None]
+    assert [row["bbox"] for row in boxes] == [[0.25, 0.5, 0.25, 0.5], [0, 0, 1, 0.5]]
+    assert [row["segmentation"] is not None for row in boxes] == taken
+    why = [row["refused_because"] for row in rows if row["refused_by"]]
+    assert len(why) == (reason is not None)
+    assert not why or re.match(f"a.tfrecord: record 1: {reason}", why[0])
 
 
 def test_numbers_of_classes_stay_where_they_are_free(read):

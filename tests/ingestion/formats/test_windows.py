@@ -1,12 +1,15 @@
 """Windows of a JSON file: every record once, wherever the cuts fall."""
 
 import json
+from unittest.mock import patch
 
 import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ingestion.formats import shallow as shallow_json
+from ingestion.formats.shallow import TOO_DEEP
 from ingestion.formats.windows import RAWS, members, piece_at
 from lakesight.errors import FormatError
 
@@ -66,6 +69,42 @@ def test_what_is_no_text_stays_in_its_record(window):
     found = [piece for piece in members(text, DECODERS, "here", window) if piece.key == "images"]
     raws = [bytes(raw) for piece in found for raw in piece.records]
     assert raws == [b'{"id": 1}', b'{"id": "\xff\\\\udc00"}', rb'{"id": "\ud83d\ude00"}']
+
+
+@pytest.mark.parametrize("window", [10, 60, 3000, 30_000])
+@pytest.mark.parametrize("close", ["]", ", {}, {}]"])
+def test_what_is_nested_too_deeply_stays_in_its_record(window, close):
+    deep = "[" * 2000 + close * 2000
+    images = f'[{{"id": 1}}, 7, {{"id": {deep}}}, "}}", {{"id": NaN, "x": {deep}}} , 8]'
+    text = f'{{"images": {images}, "annotations": [{{"id": 2}}]}}'.encode()
+    pieces = [*members(text, DECODERS, "here", window)]
+    assert [piece_at(text, p._replace(text=b"", records=None), RAWS) for p in pieces] == pieces
+    images = [bytes(raw) for piece in pieces if piece.key == "images" for raw in piece.records]
+    assert [raw[:9] for raw in images] == [b'{"id": 1}', b"7", b'{"id": [[', b'"}"', b'{"id": "N', b"8"]
+    assert [TOO_DEEP in raw for raw in images] == [False, False, True, False, True, False]
+    assert [bytes(raw) for piece in pieces if piece.key == "annotations" for raw in piece.records] == [b'{"id": 2}']
+
+
+@pytest.mark.parametrize("left", ["", "]}]}", ']}, {"id": 1}], "annotations": []}'])
+def test_what_is_nested_too_deeply_and_not_closed_is_refused(left):
+    with pytest.raises(FormatError, match="not JSON from byte 12 on"):
+        read('{"images": [{"id": ' + "[" * 2000 + "]" * 1990 + left, 100)
+
+
+@given(RECORDS, st.integers(1, 4))
+def test_shallow_is_the_list_without_what_is_deeper(records, deepest):
+    def cut(value, depth=0):
+        if isinstance(value, dict | list) and depth >= deepest:
+            return json.loads(TOO_DEEP.decode("latin-1"))
+        if isinstance(value, dict):
+            return {key: cut(one, depth + 1) for key, one in value.items()}
+        return [cut(one, depth + 1) for one in value] if isinstance(value, list) else value
+
+    text = json.dumps(records)[1:]
+    with patch.object(shallow_json, "DEEPEST", deepest):
+        found = shallow_json.shallow(text.encode() + b" , 7")
+    assert (found.end, found.ended) == (len(text) - 1, True)
+    assert json.loads("[" + found.text.decode("latin-1") + "]") == [cut(record) for record in records]
 
 
 @pytest.mark.parametrize(
