@@ -103,7 +103,8 @@ WITH annotated AS (
   FROM built_annotations a JOIN built_categories c ON a.category_id = c.category_id
   GROUP BY a.image_id
 ), chosen AS (
-  SELECT i.*, coalesce(n.annotations, array()) AS annotations, s.chosen_split
+  SELECT i.dataset, i.image_id, i.file_name, i.source_uri, i.sha256, i.width, i.height, i.exif_orientation,
+    i.shuffle_key, coalesce(n.annotations, array()) AS annotations, s.chosen_split
   FROM built_images i JOIN built_splits s ON i.image_id = s.image_id LEFT JOIN annotated n ON i.image_id = n.image_id
 )
 SELECT dataset, image_id, file_name, source_uri, sha256, width, height, exif_orientation, annotations,

@@ -4,14 +4,12 @@ import logging
 import os
 import re
 import shutil
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
 from lakesight.delta import ROWS_PER_GROUP
 from lakesight.errors import SetupError
@@ -26,8 +24,6 @@ DELTA_VERSION = "4.4.0"
 """Keep in step with the `spark` extra in pyproject.toml."""
 JARS = ("delta-spark_4.2_2.13", "delta-storage")
 MIN_JAVA = 17
-CONNECT_PORT = 15002
-"""Spark Connect's own default."""
 ROOT_KEY = "spark.lakesight.root"
 """Session conf: the root whose tables and views the catalog knows by name."""
 
@@ -61,7 +57,9 @@ def session(warehouse: Warehouse, config: SparkConfig) -> "SparkSession":
         return SparkSession.builder.getOrCreate()
     _quiet_errors()
     if config.remote:
-        return _remote(warehouse, config.remote)
+        from lakesight.connect import remote_session
+
+        return remote_session(warehouse, config.remote)
     if active := SparkSession.getActiveSession():
         return active
     return _local(warehouse, config)
@@ -79,38 +77,6 @@ def _quiet_errors() -> None:
 def on_databricks() -> bool:
     """Whether this process runs on a Databricks cluster."""
     return "DATABRICKS_RUNTIME_VERSION" in os.environ
-
-
-def _remote(warehouse: Warehouse, address: str) -> "SparkSession":
-    from pyspark.sql import SparkSession
-
-    _require_listener(address)
-    session = SparkSession.builder.remote(address).getOrCreate()
-    held = session.conf.get(ROOT_KEY, None)
-    if held is not None and held != str(warehouse.root):
-        raise SetupError(
-            f"the Spark server is over another root: {held}",
-            where=address,
-            expected=f"a server over {warehouse.root}",
-            fix="name the server's root with --root, or another server with spark.remote",
-        )
-    return session
-
-
-def _require_listener(address: str) -> None:
-    """Spark Connect itself would try for ten minutes."""
-    place = urlsplit(address)
-    try:
-        if place.scheme != "sc" or place.hostname is None:
-            raise ValueError("not an address of Spark Connect")
-        socket.create_connection((place.hostname, place.port or CONNECT_PORT), timeout=10).close()
-    except (OSError, ValueError) as error:
-        raise SetupError(
-            f"no Spark Connect server answers: {error}",
-            where=f"spark.remote={address}",
-            expected="sc://host:port of a running server",
-            fix="start `lakesight server`, or correct spark.remote",
-        ) from error
 
 
 def _local(warehouse: Warehouse, config: SparkConfig) -> "SparkSession":

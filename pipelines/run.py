@@ -9,6 +9,7 @@ import re
 import shutil
 import subprocess
 import sys
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,6 +33,8 @@ HERE = Path(__file__).parent
 SPEC = "spark-pipeline.yml"
 STORAGE = "storage"
 NAME = re.compile(r"\w+", re.ASCII)
+LOOK_EVERY_S = 5
+"""Whether the server is still there."""
 TABLES = ("image_files", "images", "annotations", "categories", "quarantine")
 """What a run is reported by."""
 
@@ -131,14 +134,30 @@ def _update(warehouse: Warehouse, remote: str, spec: Path, full_refresh: bool) -
     ours = os.pathsep.join([str(HERE.parent), *filter(None, [os.environ.get("PYTHONPATH")])])
     with log.open("ab") as out:
         start = out.tell()
-        done = subprocess.run(
+        process = subprocess.Popen(
             [*command, *["--full-refresh-all"] * full_refresh],
             env=os.environ | {"SPARK_REMOTE": remote, "PYTHONPATH": ours},
             stdin=subprocess.DEVNULL,
             stdout=out,
             stderr=out,
-            check=False,
         )
-    if done.returncode:
+        code = _wait(process, remote)
+    if code:
         said = log.read_bytes()[start:].decode(errors="replace")
         raise SetupError("the update of the pipeline failed", where=f"{log}: {said.strip()[-600:]}", fix="see the log")
+
+
+def _wait(process: "subprocess.Popen[bytes]", remote: str) -> int:
+    """Its exit code; it has a session of its own, and would try for ten minutes to reach a server that is gone."""
+    from lakesight.connect import ServerGone
+
+    server = ServerGone(remote)
+    try:
+        while process.poll() is None:
+            server.look()
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(LOOK_EVERY_S)
+        return process.returncode
+    finally:
+        process.kill()
+        process.wait()

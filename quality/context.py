@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from lakesight.sql import views
-from lakesight.tables import spark_type
+from lakesight.tables import TABLES, spark_type
 from lakesight.warehouse import Warehouse
 from quality.masks import FACTS, mask_facts
 
@@ -101,7 +101,8 @@ def with_context(spark: "SparkSession", warehouse: Warehouse, versions: Mapping[
     spark.udf.register("mask_facts", udf)
     for name in SOURCES:
         table = spark.read.format("delta").option("versionAsOf", versions[name]).load(str(warehouse.path(name)))
-        table.createOrReplaceTempView(f"checked_{name}")
+        # Not what others have added: a context column may have its name.
+        table.select(*TABLES[name].arrow.names).createOrReplaceTempView(f"checked_{name}")
     return {name: spark.sql(f"WITH {_pinned(PARTS.get(name, ()))}\n{query}") for name, query in _QUERIES.items()}
 
 

@@ -20,15 +20,16 @@ SCOPES = {
     "image": ("brightness", "contrast", "sharpness", "entropy", "colorfulness", "aspect_ratio"),
 }
 FIGURES = tuple(figure for figures in SCOPES.values() for figure in figures)
+_COLUMNS = ", ".join(f"{'q' if scope == 'image' else 'p'}.{f}" for scope, figures in SCOPES.items() for f in figures)
 UNITS = {"1 hour": "HOUR", "1 day": "DAY", "1 week": "WEEK"}
 """Windows start on the hour, at midnight UTC, on Monday."""
 
 QUERY = """
 SELECT
   p.dataset, p.split, p.image_id, p.model_name, p.model_version, p.status,
-  date_trunc('{unit}', p.{timestamp}) AS window_start, {figures}, i.* EXCEPT (dataset, id)
+  date_trunc('{unit}', p.{timestamp}) AS window_start, {figures}{taken}
 FROM image_predictions AS p
-JOIN (SELECT dataset, image_id AS id{slices} FROM images) AS i ON i.dataset = p.dataset AND i.id = p.image_id
+JOIN (SELECT dataset, image_id{slices} FROM images) AS i ON i.dataset = p.dataset AND i.image_id = p.image_id
 LEFT JOIN image_properties AS q ON q.dataset = p.dataset AND q.image_id = p.image_id"""
 
 
@@ -56,7 +57,8 @@ def read_figures(
     text = QUERY.format(
         unit=UNITS[config.granularity],
         timestamp=config.timestamp,
-        figures=", ".join(FIGURES),
+        figures=_COLUMNS,
+        taken="".join(f", i.slice_{k}" for k in range(len(config.slices))),
         slices=slices,
     )
     queries.register(warehouse, spark, text)

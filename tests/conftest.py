@@ -6,6 +6,7 @@ import signal
 import socket
 import subprocess
 import sys
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -98,22 +99,38 @@ def free_port():
         return probe.getsockname()[1]
 
 
-@pytest.fixture(scope="session")
-def server(tmp_path_factory):
-    """The one server of the run; it must end in order when it is told to."""
-    root, ports = tmp_path_factory.mktemp("server") / "root", (free_port(), free_port())
+@contextmanager
+def _serving(root):
+    """`lakesight server` in a process of its own, up; the block may end it."""
+    ports = free_port(), free_port()
     command = [sys.executable, "-m", "lakesight", "server", "--root", str(root), "--set", "spark.master=local[2]"]
     command += ["--port", str(ports[0]), "--connect-port", str(ports[1])]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-    printed = ""
-    while "Ctrl-C" not in printed:
-        line = process.stdout.readline()
-        assert line, f"the server ended: {printed}"
-        printed += line
-    yield Server(Warehouse(root), *ports, printed)
-    process.send_signal(signal.SIGTERM)
-    assert process.wait(timeout=60) == 0
-    for port in ports:
+    try:
+        printed = ""
+        while "Ctrl-C" not in printed:
+            line = process.stdout.readline()
+            assert line, f"the server ended: {printed}"
+            printed += line
+        yield process, Server(Warehouse(root), *ports, printed)
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.wait(timeout=60)
+
+
+@pytest.fixture(scope="session")
+def serving():
+    """A function: a context with the process of a new server over a root, and the `Server`."""
+    return _serving
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory):
+    """The one server of the run; it must end in order when it is told to."""
+    with _serving(tmp_path_factory.mktemp("server") / "root") as (process, running):
+        yield running
+    assert process.returncode == 0
+    for port in (running.jdbc_port, running.connect_port):
         with socket.socket() as probe:
             assert probe.connect_ex(("127.0.0.1", port)), "the JVM is still there"
 

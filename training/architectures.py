@@ -101,11 +101,32 @@ def network_config(model: ModelConfig, categories: Sequence[Category]) -> PreTra
     given |= model.config | _side(model, facts)
     names = {category.label: category.name for category in categories}
     try:
-        return CONFIG_MAPPING[model.architecture](
+        config = CONFIG_MAPPING[model.architecture](
             **given, id2label=names, label2id={name: label for label, name in names.items()}
         )
     except Exception as error:  # transformers' validation raises classes of its own, of several families
         raise ConfigError(f"{model.architecture} refuses this configuration: {error}", where="model.config") from error
+    _refuse_small(model, config)
+    return config
+
+
+def _refuse_small(model: ModelConfig, config: PreTrainedConfig) -> None:
+    """The RT-DETR line starts its queries at the best places of its feature maps: there must be as many."""
+    strides = getattr(config, "feat_strides", None)
+    if not strides or (enough := _num_places(model.image_size, strides)) >= num_queries(config):
+        return
+    larger = range(model.image_size, 10_000, facts_of(model).multiple)
+    side = next(side for side in larger if _num_places(side, strides) >= num_queries(config))
+    raise ConfigError(
+        f"{model.architecture} has {num_queries(config)} queries, and such images only {enough} places for them",
+        where=f"model.image_size={model.image_size}, model.config.num_queries={num_queries(config)}",
+        expected="no more queries than places",
+        fix=f"model.image_size of {side} or more, or fewer model.config.num_queries; configs/demo.yaml is a start",
+    )
+
+
+def _num_places(side: int, strides: Sequence[int]) -> int:
+    return sum((side // stride) ** 2 for stride in strides)
 
 
 def _side(model: ModelConfig, facts: Facts) -> dict[str, int]:

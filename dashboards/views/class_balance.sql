@@ -7,7 +7,7 @@ SELECT
   avg(a.area) AS mean_area
 FROM categories AS c
 LEFT JOIN (
-  SELECT n.*, i.split
+  SELECT n.dataset, n.annotation_id, n.image_id, n.category_id, n.iscrowd, n.area, i.split
   FROM annotations AS n
   JOIN images AS i ON i.dataset = n.dataset AND i.image_id = n.image_id
 ) AS a ON a.dataset = c.dataset AND a.category_id = c.category_id

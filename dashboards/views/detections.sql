@@ -18,5 +18,8 @@ SELECT
   p.predicted_at,
   p.run_id
 FROM (
-  SELECT *, posexplode(detections) AS (position, found) FROM predictions WHERE status = 'ok'
+  SELECT
+    dataset, image_id, model_name, model_version, predicted_at, run_id, posexplode(detections) AS (position, found)
+  FROM predictions
+  WHERE status = 'ok'
 ) AS p

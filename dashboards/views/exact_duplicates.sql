@@ -7,5 +7,5 @@ SELECT
   first(struct(dataset, image_id)) OVER (PARTITION BY pixel_hash ORDER BY dataset, image_id) AS first_copy
 FROM images
 WHERE pixel_hash IS NOT NULL
-QUALIFY copies > 1
+QUALIFY count(*) OVER same_pixels > 1
 WINDOW same_pixels AS (PARTITION BY pixel_hash)

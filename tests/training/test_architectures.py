@@ -38,6 +38,7 @@ def test_every_shipped_configuration_builds_and_states_its_cost(path):
         ("model.config.backbone_config.model_type=resnot", "no model_type 'resnot'"),
         ("model.architecture=dfine", "did you mean d_fine"),
         ("model.image_size=100", "a multiple of 32"),
+        ("model.config.num_queries=300", "model.image_size of 128 or more"),
         ("model.config.d_model=wide", "refuses this configuration"),
     ],
 )
