@@ -376,7 +376,7 @@ TUNE_TRIALS = Table(
         Column("table_versions", pa.map_(STRING, LONG), "Delta version of every table that was read"),
         Column("params", STRING, "parameters, JSON; with PBT the last ones"),
         Column("metric", STRING, "what is optimised"),
-        Column("value", DOUBLE, "its last value"),
+        Column("value", DOUBLE, "its last value; NULL if it failed"),
         Column("iterations", INT, "reports made before the scheduler stopped the trial"),
         Column("steps", INT, "optimiser steps done"),
         Column(
