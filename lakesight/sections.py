@@ -132,7 +132,7 @@ class ModelConfig:
     """Name in the model registry."""
     architecture: str = "d_fine"
     """transformers' `model_type`; the task follows: boxes, masks (`mask2former`), classes of images (`resnet`, ...)."""
-    image_size: int = 96
+    image_size: int = 640
     """Side of the square input, pixels; a multiple of 32 for the RT-DETR line."""
     resize: Literal["stretch", "letterbox"] = "stretch"
     """How an image becomes square: stretched, or with its aspect ratio kept and grey around it."""
