@@ -111,22 +111,25 @@ def network_config(model: ModelConfig, categories: Sequence[Category]) -> PreTra
 
 
 def _refuse_small(model: ModelConfig, config: PreTrainedConfig) -> None:
-    """The RT-DETR line starts its queries at the best places of its feature maps: there must be as many."""
-    strides = getattr(config, "feat_strides", None)
-    if not strides or (enough := _num_places(model.image_size, strides)) >= num_queries(config):
+    if has_places(config, model.image_size):
         return
     larger = range(model.image_size, 10_000, facts_of(model).multiple)
-    side = next(side for side in larger if _num_places(side, strides) >= num_queries(config))
+    side = next(side for side in larger if has_places(config, side))
     raise ConfigError(
-        f"{model.architecture} has {num_queries(config)} queries, and such images only {enough} places for them",
+        f"{model.architecture} has {num_queries(config)} queries, and such images fewer places for them",
         where=f"model.image_size={model.image_size}, model.config.num_queries={num_queries(config)}",
         expected="no more queries than places",
         fix=f"model.image_size of {side} or more, or fewer model.config.num_queries; configs/demo.yaml is a start",
     )
 
 
-def _num_places(side: int, strides: Sequence[int]) -> int:
-    return sum((side // stride) ** 2 for stride in strides)
+def has_places(config: PreTrainedConfig, side: int) -> bool:
+    """Whether square images of a side have a place for each query.
+
+    The RT-DETR line starts its queries at the best places of its feature maps; others do not ask for any.
+    """
+    strides = getattr(config, "feat_strides", None)
+    return not strides or sum((side // stride) ** 2 for stride in strides) >= num_queries(config)
 
 
 def _side(model: ModelConfig, facts: Facts) -> dict[str, int]:

@@ -10,7 +10,7 @@ from transformers import PreTrainedModel
 from features.collate import Batch
 from lakesight.errors import UserError
 from lakesight.sections import ModelConfig, TrainConfig
-from training.architectures import ARCHITECTURES
+from training.architectures import ARCHITECTURES, has_places
 from training.groups import parameter_groups
 from training.per_box import shared
 from training.pyfunc import normalise
@@ -29,7 +29,8 @@ class Detector(pl.LightningModule):
         self._train = train
         self._facts = ARCHITECTURES[model.architecture]
         self._parts: dict[str, torch.Tensor] = {}
-        self._sides = sides(model.image_size, train.multi_scale, self._facts.multiple)
+        near = sides(model.image_size, train.multi_scale, self._facts.multiple)
+        self._sides = tuple(side for side in near if has_places(network.config, side))
 
     def training_step(self, batch: Batch, batch_idx: int) -> torch.Tensor:
         """The loss of a batch; its parts are logged.

@@ -8,8 +8,9 @@ import torch
 
 from lakesight import config as configuration
 from lakesight.errors import ConfigError
-from training.architectures import build_network, facts_of, network_config, num_queries
+from training.architectures import build_network, facts_of, has_places, network_config, num_queries
 from training.classes import Category
+from training.detector import Detector
 from training.export import export
 from training.weights import load_weights
 
@@ -38,6 +39,7 @@ def test_every_shipped_configuration_builds_and_states_its_cost(path):
         ("model.config.backbone_config.model_type=resnot", "no model_type 'resnot'"),
         ("model.architecture=dfine", "did you mean d_fine"),
         ("model.image_size=100", "a multiple of 32"),
+        ("model.config.num_queries=190", "model.image_size of 128 or more"),
         ("model.config.num_queries=300", "model.image_size of 128 or more"),
         ("model.config.d_model=wide", "refuses this configuration"),
     ],
@@ -94,3 +96,11 @@ def test_weights_that_are_not_there_or_do_not_fit_are_refused(tmp_path):
     network = build_network(settings.model, settings.train, CLASSES)
     with pytest.raises(ConfigError, match="no weights"):
         load_weights(network, str(tmp_path))
+
+
+def test_multi_scale_leaves_no_query_without_a_place():
+    settings = configuration.replace(load("demo"), {"model.config.num_queries": 100, "train.multi_scale": 0.5})
+    assert settings.model.image_size == 96
+    network = build_network(settings.model, settings.train, CLASSES)
+    assert [has_places(network.config, side) for side in (64, 96, 128)] == [False, True, True]
+    assert Detector(network, settings.model, settings.train)._sides == (96, 128)
