@@ -1,5 +1,7 @@
 """MLflow's own web page over a root's runs, curves and models. `lakesight mlflow`."""
 
+import os
+import signal
 import socket
 import subprocess
 import sys
@@ -10,14 +12,30 @@ from training.tracking import tracking_uri
 
 
 def serve(warehouse: Warehouse, port: int) -> int:
-    """Serve on 127.0.0.1 until interrupted; the exit code.
+    """Serve on 127.0.0.1 until Ctrl-C or SIGTERM; the exit code.
 
     Raises:
         SetupError: somebody has the port.
     """
     _claim(port)
     command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port)]
-    return subprocess.run([*command, "--backend-store-uri", tracking_uri(warehouse)], check=False).returncode
+    command += ["--backend-store-uri", tracking_uri(warehouse)]
+    # A session of its own: Ctrl-C would reach each of MLflow's processes, and each would print where it was.
+    process = subprocess.Popen(command, start_new_session=True)
+    for ending in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(ending, signal.default_int_handler)
+    try:
+        return process.wait()
+    except KeyboardInterrupt:
+        return 0
+    finally:
+        _end(process)
+
+
+def _end(process: "subprocess.Popen[bytes]") -> None:
+    if process.poll() is None:
+        os.killpg(process.pid, signal.SIGTERM)
+        process.wait()
 
 
 def _claim(port: int) -> None:
