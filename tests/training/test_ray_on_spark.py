@@ -19,8 +19,9 @@ TRAIN = """
 import json, sys
 from pathlib import Path
 from pyspark.sql import SparkSession
+import ray
 from ray.util.spark import cluster_init, setup_ray_cluster, shutdown_ray_cluster
-from lakesight import config
+from lakesight import cluster, config
 from lakesight.warehouse import open_warehouse
 from training.fit import train
 
@@ -37,10 +38,9 @@ address, _ = setup_ray_cluster(
     head_node_options={"include_dashboard": False},
 )
 settings = config.load(Path(sys.argv[2]), [f"ray.address={address}"])
-report = train(open_warehouse(Path(sys.argv[1])), settings, dataset="shapes")
-import ray
-nodes = len(ray.nodes())
-ray.shutdown()
+with cluster.connected(settings.ray):
+    report = train(open_warehouse(Path(sys.argv[1])), settings, dataset="shapes")
+    nodes = len(ray.nodes())
 shutdown_ray_cluster()
 spark.stop()
 print(json.dumps({"step": report.metrics["step"], "nodes": nodes}))
