@@ -69,8 +69,7 @@ def with_classes(folder, fill, warehouse):
 
 
 @pytest.fixture(scope="module", params=sorted(MODELS))
-def done(request, tmp_path_factory, fill, fill_samples, spark, ray_cluster):
-    # `spark` first: a Ray that is kept must not have trained before Spark starts.
+def done(request, tmp_path_factory, fill, fill_samples, ray_cluster):
     folder = tmp_path_factory.mktemp(request.param)
     warehouse = create_warehouse(folder / "root")
     delta.create_tables(warehouse)
