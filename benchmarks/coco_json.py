@@ -13,10 +13,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from benchmarks.frame import Result, compare_memory, side_by_side, within
-from ingestion.chunks import CHUNK_BYTES, read_parts
+from ingestion.chunks import read_parts
 from ingestion.publish import ANNOTATION
 from ingestion.rows import CATEGORY, Run, labelled, stamped
 from lakesight import delta, spark
+from lakesight.cli.ingest import CHUNK_MB
 from lakesight.merge import merge_arrow
 from lakesight.sections import SparkConfig
 from lakesight.tables import TABLES
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
 GOAL, HALF = 10.0, 2.0
 CHUNK = 2 * 2**20
+DEFAULT_CHUNK = CHUNK_MB * 2**20
 BOUND_MB = 200
 ANNOTATIONS_AN_IMAGE, CATEGORIES = 7, 80
 SCHEMAS = {
@@ -94,7 +96,7 @@ def main(side: str, path: Path, root: Path) -> None:
     if side == "peer":
         peer(spark.session(warehouse, SparkConfig(driver_memory="3g")), path, warehouse)
     elif side != "idle":
-        ours(path, warehouse, CHUNK if side == "chunks" else CHUNK_BYTES)
+        ours(path, warehouse, CHUNK if side == "chunks" else DEFAULT_CHUNK)
 
 
 def generate(path: Path, megabytes: float, seed: int = 0) -> int:
@@ -138,7 +140,7 @@ def _warehouse(root: Path) -> Warehouse:
     return warehouse
 
 
-def ours(path: Path, warehouse: Warehouse, chunk_bytes: int = CHUNK_BYTES) -> Counts:
+def ours(path: Path, warehouse: Warehouse, chunk_bytes: int = DEFAULT_CHUNK) -> Counts:
     """Parse, and bring what the file states into its tables, `chunk_bytes` at a time; returns the rows there."""
     run = Run("bench", "bench", datetime.now(UTC))
     for part in read_parts(path, chunk_bytes):

@@ -27,9 +27,6 @@ from lakesight.merge import Change
 from lakesight.tables import LONG
 from lakesight.warehouse import Warehouse
 
-CHUNK_BYTES = 256 * 2**20
-"""Larger files are ingested in parts of this size, unless `--chunk-mb` says so. The driver takes six times as much."""
-
 
 def ingest_coco_in_chunks(
     root: Path,

@@ -4,8 +4,11 @@ A record that cannot be typed keeps its place: its JSON stands in `record`, the 
 reason in `refused_because`, and the columns are NULL.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
+import msgspec
 import pyarrow as pa
 
 from lakesight.tables import BOOL, BOX, DOUBLE, INT, LONG, STRING, TIME
@@ -78,3 +81,9 @@ class Records:
 def records_table(schema: pa.Schema, rows: list[dict[str, object]]) -> pa.Table:
     """Rows as a table of records; `ordinal` is their place, columns that are left out are NULL."""
     return pa.Table.from_pylist([{**row, "ordinal": place} for place, row in enumerate(rows)], schema=schema)
+
+
+def refused_annotation(stated: Mapping[str, Any], because: str) -> dict[str, Any]:
+    """The record of an annotation that cannot be used; all other columns are NULL."""
+    record = msgspec.json.encode(stated).decode()
+    return {"record": record, "refused_by": "annotation_record_valid", "refused_because": because}

@@ -28,7 +28,7 @@ from ingestion.formats.split_names import KNOWN
 from ingestion.formats.tfrecord import Features, examples
 from ingestion.identity import annotation_id, image_id
 from ingestion.masks import read_mask
-from ingestion.records import IMAGE_RECORDS, Records
+from ingestion.records import IMAGE_RECORDS, Records, refused_annotation
 from ingestion.source import Source, require_names
 from lakesight.errors import FormatError, SetupError
 from lakesight.warehouse import create_warehouse
@@ -141,7 +141,7 @@ def _read_file(base: Path, name: str, classes: Mapping[int, str], unpacked: Call
 def _add_objects(where: str, image: str, one: Example, classes: Mapping[int, str], found: _Found) -> None:
     """A box counts without its mask; a mask that is of no use is a refused record beside it."""
     if one.no_masks:
-        found.objects.append(_refused({"record": where}, f"{where}: {one.no_masks}"))
+        found.objects.append(refused_annotation({"record": where}, f"{where}: {one.no_masks}"))
     for number, stated in enumerate(one.objects, start=1):
         row = _object(where, image, number, stated, classes)
         if stated.mask and not stated.broken:
@@ -149,7 +149,7 @@ def _add_objects(where: str, image: str, one: Example, classes: Mapping[int, str
                 row |= _masked(stated.mask)
             except Exception as error:  # Pillow's decoders raise every kind there is
                 why = f"{where}: object {number}: its mask cannot be read: {error}"
-                found.objects.append(_refused({"record": where, "object": number}, why))
+                found.objects.append(refused_annotation({"record": where, "object": number}, why))
         found.objects.append(row)
         if stated.label and (row_class := row.get("category_name")):
             found.labels.setdefault(row_class, stated.label)
@@ -189,7 +189,7 @@ def _object(where: str, image: str, place: int, stated: Stated, classes: Mapping
     name = stated.name or numbered_class or NO_CLASS
     as_stated = {**stated.attributes, "name": name, "bbox": stated.bbox, "record": where, "object": place}
     if stated.broken:
-        return _refused(as_stated, f"{where}: object {place}: {stated.broken}")
+        return refused_annotation(as_stated, f"{where}: object {place}: {stated.broken}")
     box = stated.bbox
     return {
         "annotation_id": annotation_id(image, place),
@@ -203,8 +203,3 @@ def _object(where: str, image: str, place: int, stated: Stated, classes: Mapping
         "normalised": True,
         "record": msgspec.json.encode(as_stated).decode(),
     }
-
-
-def _refused(stated: Mapping[str, Any], because: str) -> dict[str, Any]:
-    record = msgspec.json.encode(stated).decode()
-    return {"record": record, "refused_by": "annotation_record_valid", "refused_because": because}

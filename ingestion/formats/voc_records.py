@@ -15,7 +15,7 @@ from ingestion.formats.image_rows import image_row, refused_row
 from ingestion.formats.named import NAMED
 from ingestion.formats.voc import FirstPixel, VocFile, VocObject, parse
 from ingestion.identity import annotation_id, image_id
-from ingestion.records import IMAGE_RECORDS
+from ingestion.records import IMAGE_RECORDS, refused_annotation
 
 Rows = list[dict[str, Any]]
 
@@ -83,10 +83,8 @@ def _refused(file: XmlFile, reason: str) -> Rows:
 
 def _object(file: XmlFile, image: str, place: int, found: VocObject) -> dict[str, Any]:
     stated = {**found.attributes, "name": found.name, "bbox": found.bbox, "file": file.name, "object": place}
-    record = msgspec.json.encode(stated).decode()
     if found.bbox is None:
-        because = f"{file.name}: object {place}: {found.broken}"
-        return {"record": record, "refused_by": "annotation_record_valid", "refused_because": because}
+        return refused_annotation(stated, f"{file.name}: object {place}: {found.broken}")
     return {
         "annotation_id": annotation_id(image, place),
         "image_id": image_id(image),
@@ -95,5 +93,5 @@ def _object(file: XmlFile, image: str, place: int, found: VocObject) -> dict[str
         "area": found.bbox[2] * found.bbox[3],
         "iscrowd": 0,
         "attributes": found.attributes,
-        "record": record,
+        "record": msgspec.json.encode(stated).decode(),
     }

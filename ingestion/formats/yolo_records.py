@@ -15,7 +15,7 @@ from ingestion.formats.files import read_small
 from ingestion.formats.image_rows import image_row, refused_row
 from ingestion.formats.yolo import KptShape, parse_line
 from ingestion.identity import annotation_id, image_id
-from ingestion.records import ANNOTATION_RECORDS, IMAGE_RECORDS
+from ingestion.records import ANNOTATION_RECORDS, IMAGE_RECORDS, refused_annotation
 
 Rows = list[dict[str, Any]]
 SHOWN = 1_000
@@ -77,12 +77,11 @@ def _lines(content: bytes) -> list[str]:
 
 
 def _object(file: LabelFile, place: int, line: str, kpt_shape: KptShape | None) -> dict[str, Any]:
-    record = msgspec.json.encode({"file": file.labels, "line": place, "text": line[:SHOWN]}).decode()
+    stated = {"file": file.labels, "line": place, "text": line[:SHOWN]}
     try:
         found = parse_line(line, kpt_shape)
     except Broken as error:
-        because = f"{file.labels}:{place}: {error}"
-        return {"record": record, "refused_by": "annotation_record_valid", "refused_because": because}
+        return refused_annotation(stated, f"{file.labels}:{place}: {error}")
     return {
         "annotation_id": annotation_id(file.image, place),
         "image_id": image_id(file.image),
@@ -95,5 +94,5 @@ def _object(file: LabelFile, place: int, line: str, kpt_shape: KptShape | None) 
         "num_keypoints": None if found.keypoints is None else sum(flag > 0 for flag in found.keypoints[2::3]),
         "attributes": {},
         "normalised": True,
-        "record": record,
+        "record": msgspec.json.encode(stated).decode(),
     }

@@ -20,6 +20,8 @@ from lakesight.cli.options import (
 )
 
 Dataset = Annotated[str, typer.Option(help="Name the data set goes by in all tables.")]
+CHUNK_MB = 256
+"""Of a COCO file in one piece: the driver takes six times as much memory."""
 Force = Annotated[bool, typer.Option("--force", help="Read every file, even if nothing has changed.")]
 Split = Annotated[str | None, typer.Option(help="Split of the images that the files give none.")]
 
@@ -33,7 +35,7 @@ def ingest_coco(
     dataset: Dataset,
     split: Annotated[str | None, typer.Option(help="train, val, test, ...")] = None,
     masks: Annotated[Path | None, typer.Option(help="Folder of panoptic PNGs; default: named like the JSON.")] = None,
-    chunk_mb: Annotated[int, typer.Option(min=1, help="Larger files are read so many MB at a time.")] = 256,
+    chunk_mb: Annotated[int, typer.Option(min=1, help="Larger files are read so many MB at a time.")] = CHUNK_MB,
     force: Force = False,
     root: Root = DEFAULT_ROOT,
     config: ConfigFile = None,
