@@ -7,6 +7,7 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
+import cv2
 import numpy as np
 import xxhash
 from numpy.typing import NDArray
@@ -44,8 +45,9 @@ def pixel_hash(rgb: Pixels) -> str:
 
 def describe(rgb: Pixels) -> Figures:
     """The figures of an image."""
-    luma = Image.fromarray(rgb).convert("L")  # Rec. 601
-    share = np.asarray(luma.histogram(), dtype=np.float64) / (luma.width * luma.height)  # [256]
+    luma: Pixels = cv2.cvtColor(np.ascontiguousarray(rgb), cv2.COLOR_RGB2GRAY)  # type: ignore[assignment]  # uint8 as rgb is
+    picture = Image.fromarray(luma)
+    share = np.asarray(picture.histogram(), dtype=np.float64) / luma.size  # [256]
     levels = np.arange(256)
     mean = float(share @ levels)
     seen = share[share > 0]
@@ -53,9 +55,9 @@ def describe(rgb: Pixels) -> Figures:
         brightness=mean,
         contrast=float(share @ (levels - mean) ** 2) ** 0.5,
         entropy=max(float(-(seen * np.log2(seen)).sum()), 0.0),
-        sharpness=_sharpness(np.asarray(luma)),
+        sharpness=_sharpness(luma),
         colorfulness=_colorfulness(rgb),
-        dhash=_dhash(luma),
+        dhash=_dhash(picture),
     )
 
 
@@ -71,24 +73,21 @@ def _sharpness(luma: Pixels) -> float:
     step = _stride(luma.size, 1)
     up, row, down = (luma[first : luma.shape[0] - 2 + first : step].astype(np.int16) for first in range(3))
     laplacian = up[:, 1:-1] + down[:, 1:-1] + row[:, :-2] + row[:, 2:] - 4 * row[:, 1:-1]
-    return _variance(laplacian.astype(np.float32))
+    return _moments(laplacian)[1] ** 2
 
 
 def _colorfulness(rgb: Pixels) -> float:
     """Hasler and Suesstrunk 2003, M3, of [H, W, 3] pixels."""
     step = _stride(rgb.shape[0] * rgb.shape[1], 2)
     red, green, blue = (rgb[::step, ::step, channel].astype(np.float32) for channel in range(3))
-    red_green, yellow_blue = red - green, (red + green) / 2 - blue
-    spread = math.sqrt(_variance(red_green) + _variance(yellow_blue))
-    offset = math.hypot(float(red_green.mean(dtype=np.float64)), float(yellow_blue.mean(dtype=np.float64)))
-    return spread + 0.3 * offset
+    means, spreads = zip(_moments(red - green), _moments((red + green) / 2 - blue), strict=True)
+    return math.hypot(*spreads) + 0.3 * math.hypot(*means)
 
 
-def _variance(values: NDArray[Any]) -> float:
-    """In one pass over centred values, summed in double precision row by row."""
-    centred = values - np.float32(values.mean(dtype=np.float64))
-    rows = np.einsum("ij,ij->i", centred, centred).astype(np.float64)
-    return float(rows.sum()) / values.size
+def _moments(values: NDArray[Any]) -> tuple[float, float]:
+    """Mean and standard deviation of [H, W], summed in double precision."""
+    mean, deviation = cv2.meanStdDev(values)
+    return float(mean.item()), float(deviation.item())
 
 
 def _dhash(luma: Image.Image) -> str:
