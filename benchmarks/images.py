@@ -1,11 +1,12 @@
 """Image files -> `images`: what `lakesight ingest coco` does with them, and a bare loop over the same files.
 
-Both run warm: the JVM's start is not counted. A second run over the unchanged files is compared with the first, and the
-memory that all of them take (JVM and Python workers together) with that of a tenth.
+Both run warm: the JVM's start is not counted. A second run over the unchanged files is compared with the first; and the
+memory that half of them take (JVM and Python workers together) with that of ten times as many.
 """
 
 import hashlib
 import io
+import itertools
 import json
 import sys
 import tempfile
@@ -30,7 +31,7 @@ SHARE = 0.6
 AGAIN = 10.0
 BOUNDED = 0.8
 """Of the memory for ten times as many images, what a tenth takes: the same, but for the noise of a JVM's heap."""
-ANNOTATIONS, TENTH = "instances.json", "tenth.json"
+ANNOTATIONS, HALF, TEN_HALVES = "instances.json", "half.json", "ten_halves.json"
 SETTINGS = Config(spark=SparkConfig(driver_memory="2g"))
 
 
@@ -64,11 +65,12 @@ def run(num_images: int = 5_000, repeats: int = 5) -> Iterator[Result]:
             note="sizes and times of files are looked at, not bytes",
         )
         command = [sys.executable, "-m", "benchmarks.images", str(folder)]
+        again_and_again(folder, num_images)
         yield compare_memory(
             "images_memory",
-            f"{num_images:,} JPEG files, peak of memory",
-            ours=[*command, ANNOTATIONS, str(folder / "all")],
-            peer=[*command, TENTH, str(folder / "tenth")],
+            f"{5 * num_images:,} JPEG files, peak of memory",
+            ours=[*command, TEN_HALVES, str(folder / "ten")],
+            peer=[*command, HALF, str(folder / "one")],
             peer_name="a tenth of the files",
             goal=BOUNDED,
             note="JVM and Python workers together",
@@ -84,10 +86,22 @@ def generate(folder: Path, num_images: int) -> None:
         coarse = rng.normal(128, 40, (30, 40, 3)).astype(np.float32)
         pixels = cv2.resize(coarse, (640, 480), interpolation=cv2.INTER_CUBIC) + np.roll(sensor, number, axis=1)
         Image.fromarray(pixels.clip(0, 255).astype(np.uint8)).save(folder / f"{number:06d}.jpg", quality=90)
-    images = [{"id": i, "file_name": f"{i:06d}.jpg", "width": 640, "height": 480} for i in range(num_images)]
-    for name, count in ((ANNOTATIONS, num_images), (TENTH, -(-num_images // 10))):
-        file = {"images": images[:count], "annotations": [], "categories": []}
-        (folder.parent / name).write_text(json.dumps(file))
+    list_images(folder.parent / ANNOTATIONS, [f"{number:06d}.jpg" for number in range(num_images)])
+
+
+def again_and_again(folder: Path, num_images: int) -> None:
+    """Lists of half of the files, and of the same ten times: under other names, since they are read all the same."""
+    names = [f"{number:06d}.jpg" for number in range(num_images // 2)]
+    for turn, name in itertools.product(range(9), names):
+        (folder / "files" / f"{turn}_{name}").hardlink_to(folder / "files" / name)
+    list_images(folder / HALF, names)
+    list_images(folder / TEN_HALVES, [*names, *(f"{turn}_{name}" for turn in range(9) for name in names)])
+
+
+def list_images(path: Path, names: list[str]) -> None:
+    """A COCO file of images without annotations."""
+    images = [{"id": i, "file_name": name, "width": 640, "height": 480} for i, name in enumerate(names)]
+    path.write_text(json.dumps({"images": images, "annotations": [], "categories": []}))
 
 
 def ours(folder: Path, root: Path, name: str = ANNOTATIONS) -> int:

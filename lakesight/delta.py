@@ -1,6 +1,6 @@
 """Delta without a JVM (delta-rs): create tables, read them, plan a pinned snapshot, commit exactly once."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Literal
 
 import pyarrow as pa
@@ -24,6 +24,8 @@ from lakesight.warehouse import Warehouse
 ROWS_PER_GROUP = 64
 """Of tables with image bytes: a random row costs one row group of some 8 MB, not the file."""
 TARGET_FILE_BYTES = 256 * 2**20
+COMMIT_BYTES = 128 * 2**20
+"""Image bytes are appended so many at a time: delta-rs holds some four times as much until they are committed."""
 OTHERS_STAY: Literal["merge"] = "merge"
 """Rows may lack columns of a table: those that its users have added are NULL in them."""
 
@@ -170,17 +172,34 @@ def commit(
 
 
 def append(warehouse: Warehouse, name: str, tables: Iterable[pa.Table]) -> None:
-    """Append rows as they come, never all in memory. The caller holds the table's lock."""
+    """Append rows as they come, in commits of `COMMIT_BYTES`. The caller holds the table's lock.
+
+    All in one commit would be all in memory: delta-rs reads a stream to its end, however far behind its writer is. A
+    table is not split.
+    """
     table = TABLES[name]
-    batches = (batch for rows in tables for batch in rows.select(table.arrow.names).cast(table.arrow).to_batches())
-    reader = pa.RecordBatchReader.from_batches(table.arrow, batches)
-    write_deltalake(
-        warehouse.path(name),
-        reader,
-        mode="append",
-        schema_mode=OTHERS_STAY,
-        writer_properties=_writer_properties(table),
-    )
+    cast = (rows.select(table.arrow.names).cast(table.arrow) for rows in tables)
+    for rows in _gathered(cast):
+        write_deltalake(
+            warehouse.path(name),
+            rows,
+            mode="append",
+            schema_mode=OTHERS_STAY,
+            writer_properties=_writer_properties(table),
+        )
+
+
+def _gathered(tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
+    """The tables, as many of them together as go into a commit; without rows there is none."""
+    held: list[pa.Table] = []
+    for rows in tables:
+        if held and sum(one.nbytes for one in held) + rows.nbytes > COMMIT_BYTES:
+            yield pa.concat_tables(held)
+            held = []
+        if rows.num_rows:
+            held.append(rows)
+    if held:
+        yield pa.concat_tables(held)
 
 
 def last_txn(warehouse: Warehouse, name: str, app_id: str) -> int:

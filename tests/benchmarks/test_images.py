@@ -16,9 +16,12 @@ def test_both_sides_take_every_image(spark, tmp_path):
     assert min(memory.ours, memory.peer) > 100  # a JVM is in it
 
 
-def test_a_tenth_lists_the_first_of_the_files(tmp_path):
+def test_ten_halves_are_the_same_files_by_other_names(tmp_path):
     images.generate(tmp_path / "files", 12)
-    listed = [json.loads((tmp_path / name).read_text())["images"] for name in (images.ANNOTATIONS, images.TENTH)]
-    assert [len(records) for records in listed] == [12, 2]
-    assert listed[0][:2] == listed[1]
     assert len({path.read_bytes() for path in (tmp_path / "files").iterdir()}) == 12
+    images.again_and_again(tmp_path, 12)
+    one, ten = (json.loads((tmp_path / name).read_text())["images"] for name in (images.HALF, images.TEN_HALVES))
+    assert (len(one), len(ten)) == (6, 60)
+    names = [record["file_name"] for record in ten]
+    assert len(set(names)) == 60
+    assert len({(tmp_path / "files" / name).read_bytes() for name in names}) == 6

@@ -43,6 +43,23 @@ def test_commit_twice_is_once(warehouse):
     assert delta.read(warehouse, "categories").num_rows == 2
 
 
+def test_appended_bytes_are_committed_as_they_come(warehouse, monkeypatch):
+    rows = [_images(first, 10) for first in range(0, 60, 10)]
+    monkeypatch.setattr(delta, "COMMIT_BYTES", int(2.5 * rows[0].nbytes))
+    landed = []
+
+    def coming():
+        for some in [rows[0].slice(0, 0), *rows]:
+            yield some
+            landed.append(delta.count(warehouse, "images"))
+
+    delta.append(warehouse, "images", coming())
+    # What is held at any time is less than a commit and the rows that were one too many for it.
+    assert landed == [0, 0, 0, 20, 20, 40, 40]
+    assert sorted(delta.read(warehouse, "images", columns=["image_id"])["image_id"].to_pylist()) == list(range(60))
+    assert delta.version(warehouse, "images") == 3
+
+
 def test_read_pins_filters_and_projects(warehouse):
     delta.commit(warehouse, "categories", _rows(CATEGORIES, {"category_id": 1}), app_id="a", txn=1)
     delta.commit(warehouse, "categories", _rows(CATEGORIES, {"category_id": 2}), app_id="a", txn=2)
