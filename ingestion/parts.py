@@ -9,8 +9,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 
+import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from lakesight.tables import BINARY, LONG
@@ -65,20 +65,19 @@ def with_content(rows: pa.Table, parts: Sequence[str]) -> Iterator[pa.Table]:
 
     A row whose bytes are in no part comes last, with NULL.
     """
-    seen = []
+    ordinals = rows["ordinal"].to_numpy()
+    # Once for all groups: `index_in` would build its table of all rows anew for each.
+    places = np.full(ordinals.max(initial=0) + 1, -1)
+    places[ordinals] = np.arange(len(ordinals))
+    missing = np.ones(len(ordinals), dtype=bool)
     for part in parts:
         with pq.ParquetFile(part) as file:
             for group in range(file.num_row_groups):
                 staged = file.read_row_group(group)
-                place = pc.index_in(staged["ordinal"], value_set=rows["ordinal"].combine_chunks())
-                wanted = pc.is_valid(place)
-                found = place.filter(wanted)
-                seen.append(found.combine_chunks())
-                yield rows.take(found).append_column("content", staged["content"].filter(wanted))
-    missing = pc.invert(
-        pc.is_in(
-            pa.array(range(rows.num_rows), pa.int32()), value_set=pa.concat_arrays(seen or [pa.array([], pa.int32())])
-        )
-    )
-    rest = rows.filter(missing)
+                there = staged["ordinal"].to_numpy()
+                place = np.where(there < len(places), places[np.minimum(there, len(places) - 1)], -1)
+                wanted = place >= 0
+                missing[place[wanted]] = False
+                yield rows.take(place[wanted]).append_column("content", staged["content"].filter(pa.array(wanted)))
+    rest = rows.filter(pa.array(missing))
     yield rest.append_column("content", pa.nulls(rest.num_rows, BINARY))
