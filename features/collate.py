@@ -45,18 +45,18 @@ class Collate(ArrowBatchCollateFn):
 
     def __init__(
         self,
-        size: int,
+        size: tuple[int, int],
         *,
         resize: Resize = "stretch",
         augment: AugmentConfig | None = None,
         seed: int = 0,
         masks: bool = False,
     ) -> None:
-        """`size`: side of the square input, pixels; `resize`: how images come to it.
+        """`size`: height and width of the input, pixels; `resize`: how images come to it.
 
         `augment`: by (seed, epoch, image); None: resize only. `masks`: also masks; the rows must have segmentations.
         """
-        self._size = (size, size)
+        self._size = size
         self._resize = resize
         self._augment = augment
         self._seed = seed

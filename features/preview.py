@@ -56,7 +56,7 @@ def preview(
     settings = config.train
     with progress("Reading a batch"):
         augment = config.augment if split == "train" else None
-        size, how = config.model.image_size, config.model.resize
+        size, how = config.model.input_size, config.model.resize
         collate = Collate(size, resize=how, augment=augment, seed=settings.seed, masks=masks)
         images = min(settings.images, rows.num_rows)
         batches = PlannedBatches(rows, collate, steps=step + 1, batch_size=images, seed=settings.seed, masks=masks)

@@ -132,10 +132,10 @@ class ModelConfig:
     """Name in the model registry."""
     architecture: str = "d_fine"
     """transformers' `model_type`; the task follows: boxes, masks (`mask2former`), classes of images (`resnet`, ...)."""
-    image_size: int = 640
-    """Side of the square input, pixels; a multiple of 32 for the RT-DETR line."""
+    image_size: int | tuple[int, int] = 640
+    """Side of a square input, or [height, width], pixels; multiples of 32 for the RT-DETR line."""
     resize: Literal["stretch", "letterbox"] = "stretch"
-    """How an image becomes square: stretched, or with its aspect ratio kept and grey around it."""
+    """How an image comes to that size: stretched, or with its aspect ratio kept and grey around it."""
     config: dict[str, Any] = dataclasses.field(default_factory=dict)
     """Arguments of the architecture's transformers configuration; nested `backbone_config` has a `model_type`."""
     pretrained: str | None = None
@@ -150,9 +150,14 @@ class ModelConfig:
 
     def __post_init__(self) -> None:
         """Check ranges."""
-        _require(self.image_size > 0, "image_size must be positive")
+        _require(min(self.input_size) > 0, "image_size must be positive")
         _require(0 <= self.score_threshold < 1, "score_threshold must be in [0, 1)")
         _require(0 < self.nms_iou <= 1, "nms_iou must be in (0, 1]")
+
+    @property
+    def input_size(self) -> tuple[int, int]:
+        """Height and width of the network's input, pixels."""
+        return (self.image_size, self.image_size) if isinstance(self.image_size, int) else self.image_size
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -230,7 +235,7 @@ class TrainConfig:
     ema_decay: float = 0.0
     """Keep a moving average of the weights, validate and export it; 0: none. 0.998 suits some hundreds of steps."""
     multi_scale: float = 0.0
-    """Draw every step's input side from `image_size` times 1 - this to 1 + this."""
+    """Draw every step's input size from `image_size` times 1 - this to 1 + this."""
     oversample: float = 0.0
     """Repeat images of classes that are on less than this share of the images (LVIS' repeat factor); 0: never."""
     class_weights: Literal["balanced"] | dict[str, float] | None = None

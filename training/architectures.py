@@ -2,6 +2,7 @@
 
 import dataclasses
 import difflib
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -36,7 +37,7 @@ class Facts:
     softmax: bool = False
     """Scores by softmax with a "no object" class; otherwise by sigmoid, classes independent."""
     multiple: int = 1
-    """The input's side must be a multiple of this."""
+    """The input's sides must be multiples of this."""
     unused_parameters: bool = False
     """Some parameters get no gradient in some batches (no box: no denoising), which DDP must be told."""
     backbone: str = "backbone"
@@ -49,8 +50,8 @@ class Facts:
     """What its loss is computed by, from queries and the boxes they are matched with; None: no class weights."""
     means: tuple[str, ...] = ()
     """Parts of the loss that are means over queries; all others are divided by the number of boxes."""
-    one_side: bool = False
-    """Its position embeddings are of one input side, which its configuration must know."""
+    one_size: bool = False
+    """Its position embeddings are of one input size, which its configuration must know."""
     counts_all_boxes: bool = False
     """Its loss itself divides by the boxes of all workers."""
 
@@ -77,7 +78,7 @@ ARCHITECTURES: dict[str, Facts] = {
     ),
     "resnet": Facts(task="classification", softmax=True, backbone="resnet"),
     "convnextv2": Facts(task="classification", softmax=True, backbone="convnextv2"),
-    "vit": Facts(task="classification", softmax=True, backbone="vit", one_side=True),
+    "vit": Facts(task="classification", softmax=True, backbone="vit", one_size=True),
 }
 
 
@@ -89,16 +90,17 @@ def network_config(model: ModelConfig, categories: Sequence[Category]) -> PreTra
     """
     efficientnet.register()
     facts = facts_of(model)
-    if model.image_size % facts.multiple:
+    if any(side % facts.multiple for side in model.input_size):
+        near = [round(side / facts.multiple) * facts.multiple or facts.multiple for side in model.input_size]
         raise ConfigError(
             f"image_size {model.image_size} does not suit {model.architecture}",
             where="model.image_size",
             expected=f"a multiple of {facts.multiple}",
-            fix=f"try {round(model.image_size / facts.multiple) * facts.multiple or facts.multiple}",
+            fix=f"try {near[0] if isinstance(model.image_size, int) else near}",
         )
     _refuse_unknown(model.config, model.architecture, "model.config.")
     given: dict[str, Any] = {"backbone_config": dict(facts.default_backbone)} if facts.default_backbone else {}
-    given |= model.config | _side(model, facts)
+    given |= model.config | _size(model, facts)
     names = {category.label: category.name for category in categories}
     try:
         config = CONFIG_MAPPING[model.architecture](
@@ -111,10 +113,10 @@ def network_config(model: ModelConfig, categories: Sequence[Category]) -> PreTra
 
 
 def _refuse_small(model: ModelConfig, config: PreTrainedConfig) -> None:
-    if has_places(config, model.image_size):
+    if has_places(config, model.input_size):
         return
-    larger = range(model.image_size, 10_000, facts_of(model).multiple)
-    side = next(side for side in larger if has_places(config, side))
+    larger = range(min(model.input_size), 10_000, facts_of(model).multiple)
+    side = next(side for side in larger if has_places(config, (side, side)))
     raise ConfigError(
         f"{model.architecture} has {num_queries(config)} queries, and such images fewer places for them",
         where=f"model.image_size={model.image_size}, model.config.num_queries={num_queries(config)}",
@@ -123,22 +125,23 @@ def _refuse_small(model: ModelConfig, config: PreTrainedConfig) -> None:
     )
 
 
-def has_places(config: PreTrainedConfig, side: int) -> bool:
-    """Whether square images of a side have a place for each query.
+def has_places(config: PreTrainedConfig, size: tuple[int, int]) -> bool:
+    """Whether images of a height and width have a place for each query.
 
     The RT-DETR line starts its queries at the best places of its feature maps; others do not ask for any.
     """
     strides = getattr(config, "feat_strides", None)
-    return not strides or sum((side // stride) ** 2 for stride in strides) >= num_queries(config)
+    places = (math.prod(side // stride for side in size) for stride in strides or ())
+    return not strides or sum(places) >= num_queries(config)
 
 
-def _side(model: ModelConfig, facts: Facts) -> dict[str, int]:
-    """What the configuration has to know of the input's side."""
-    if not facts.one_side:
+def _size(model: ModelConfig, facts: Facts) -> dict[str, Any]:
+    """What the configuration has to know of the input's size."""
+    if not facts.one_size:
         return {}
     if model.config.get("image_size", model.image_size) != model.image_size:
         raise ConfigError(
-            f"{model.architecture} takes images of one side only, and two are given",
+            f"{model.architecture} takes images of one size only, and two are given",
             where=f"model.image_size={model.image_size}, model.config.image_size={model.config['image_size']}",
             fix="leave model.config.image_size out",
         )

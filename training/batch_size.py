@@ -110,9 +110,9 @@ def _step(config: Config, categories: Sequence[Category], most_boxes: int) -> Ca
     for group in optimizer.param_groups:
         group["lr"] = 0.0  # noise teaches nothing, and may teach NaN
 
-    def needs(size: int) -> int:
+    def needs(images: int) -> int:
         _forget_peak(device)
-        batch = _worst(detector.largest_side, size, most_boxes, task).to(device)
+        batch = _worst(detector.largest_size, images, most_boxes, task).to(device)
         try:
             with torch.autocast(device.type, torch.bfloat16, enabled=train.precision == "bfloat16"):
                 loss = network(pixel_values=normalise(batch.pixels), **targets(batch, task)).loss
@@ -128,21 +128,21 @@ def _step(config: Config, categories: Sequence[Category], most_boxes: int) -> Ca
     return needs
 
 
-def _worst(side: int, size: int, boxes: int, task: Task) -> "Batch":
-    """`size` images of `side` x `side` with as many boxes each."""
+def _worst(size: tuple[int, int], images: int, boxes: int, task: Task) -> "Batch":
+    """Images of a height and width with as many boxes each."""
     import torch
 
     from features.collate import Batch
 
     labels = {"boxes": torch.full((boxes, 4), 0.5), "class_labels": torch.zeros(boxes, dtype=torch.int64)}
     if task == "segmentation":
-        labels["masks"] = torch.ones((boxes, side, side), dtype=torch.uint8)
+        labels["masks"] = torch.ones((boxes, *size), dtype=torch.uint8)
     return Batch(
-        pixels=torch.randint(256, (size, side, side, 3), dtype=torch.uint8),
-        labels=[labels] * size,
-        image_ids=[0] * size,
-        sizes=[(side, side)] * size,
-        annotations=[[{"label": 0, "bbox": None}]] * size,  # as an image of one class has it
+        pixels=torch.randint(256, (images, *size, 3), dtype=torch.uint8),
+        labels=[labels] * images,
+        image_ids=[0] * images,
+        sizes=[size] * images,
+        annotations=[[{"label": 0, "bbox": None}]] * images,  # as an image of one class has it
     )
 
 

@@ -14,7 +14,7 @@ from training.architectures import ARCHITECTURES, has_places
 from training.groups import parameter_groups
 from training.per_box import shared
 from training.pyfunc import normalise
-from training.scales import draw_side, sides
+from training.scales import draw_size, sizes
 from training.schedule import lr_factor
 from training.targets import targets
 
@@ -29,8 +29,8 @@ class Detector(pl.LightningModule):
         self._train = train
         self._facts = ARCHITECTURES[model.architecture]
         self._parts: dict[str, torch.Tensor] = {}
-        near = sides(model.image_size, train.multi_scale, self._facts.multiple)
-        self._sides = tuple(side for side in near if has_places(network.config, side))
+        near = sizes(model.input_size, train.multi_scale, self._facts.multiple)
+        self._sizes = tuple(size for size in near if has_places(network.config, size))
 
     def training_step(self, batch: Batch, batch_idx: int) -> torch.Tensor:
         """The loss of a batch; its parts are logged.
@@ -54,9 +54,9 @@ class Detector(pl.LightningModule):
         return loss
 
     @property
-    def largest_side(self) -> int:
-        """Of the input, pixels."""
-        return self._sides[-1]
+    def largest_size(self) -> tuple[int, int]:
+        """Of the input, height and width in pixels."""
+        return self._sizes[-1]
 
     def _forward(self, batch: Batch) -> Any:
         try:
@@ -76,11 +76,11 @@ class Detector(pl.LightningModule):
         return shared(loss, parts, boxes, float(mean_boxes), self._facts.means)
 
     def _scaled(self, pixels: torch.Tensor) -> torch.Tensor:
-        """[B, 3, S, S] -> another side, drawn anew every step; boxes and the points of masks are relative and stay."""
-        side = draw_side(self._sides, self._train.seed, self.global_step)
-        if side == pixels.shape[-1]:
+        """[B, 3, H, W] -> another size, drawn anew every step; boxes and the points of masks are relative and stay."""
+        size = draw_size(self._sizes, self._train.seed, self.global_step)
+        if size == pixels.shape[-2:]:
             return pixels
-        return interpolate(pixels, size=(side, side), mode="bilinear", antialias=True)
+        return interpolate(pixels, size=size, mode="bilinear", antialias=True)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Rates are those of the configuration: of a trial that goes on from another one's checkpoint they differ."""

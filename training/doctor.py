@@ -57,7 +57,7 @@ def _annotations(config: Config, material: Inputs, labels: Mapping[str, Labels])
             name,
             found,
             material.categories,
-            image_size=config.model.image_size,
+            size=config.model.input_size,
             queries=queries,
             learns_from_empty=learns,
         )
@@ -96,7 +96,7 @@ def _batch(config: Config, material: Inputs, labels: Labels) -> "Batch":
     reads = [Read(read.unit, read.rows[:NUM_IMAGES], read.epoch) for read in in_order(rows)]
     masks = material.masks
     tables = [read_rows(material.train.units[read.unit], read, masks=masks) for read in reads[:NUM_IMAGES]]
-    return Collate(config.model.image_size, resize=config.model.resize, masks=masks)(
+    return Collate(config.model.input_size, resize=config.model.resize, masks=masks)(
         pa.concat_tables(tables).slice(0, NUM_IMAGES)
     )
 

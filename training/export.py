@@ -42,7 +42,7 @@ def serving_facts(model: ModelConfig, categories: Sequence[Category]) -> dict[st
     facts = ARCHITECTURES[model.architecture]
     return {
         "task": facts.task,
-        "image_size": model.image_size,
+        "image_size": list(model.input_size),
         "resize": model.resize,
         "score_threshold": model.score_threshold,
         "max_detections": model.max_detections,

@@ -63,7 +63,7 @@ def read_inputs(warehouse: Warehouse, config: Config, dataset: str, versions: Ma
 
     facts = facts_of(config.model)
     task = facts.task
-    _refuse_unsuited(config, task, one_side=facts.one_side)
+    _refuse_unsuited(config, task, one_size=facts.one_size)
     train, labels = _usable(dataset, "train", train, task)
     val, _ = _usable(dataset, "val", val, task)
     if missing := missing_classes(labels, categories):
@@ -105,15 +105,15 @@ def _usable(dataset: str, name: str, split: Split, task: Task) -> tuple[Split, L
     return split, labels
 
 
-def _refuse_unsuited(config: Config, task: Task, *, one_side: bool) -> None:
-    """A picture made of several is of several classes; what knows one input side takes no other."""
+def _refuse_unsuited(config: Config, task: Task, *, one_size: bool) -> None:
+    """A picture made of several is of several classes; what knows one input size takes no other."""
     augment, train = config.augment, config.train
-    unsuited: dict[str, float] = {"train.multi_scale": train.multi_scale} if one_side else {}
+    unsuited: dict[str, float] = {"train.multi_scale": train.multi_scale} if one_size else {}
     if task == "classification":
         unsuited |= {f"augment.{name}": getattr(augment, name) for name in ("mosaic", "mixup", "copy_paste")}
     for key, value in unsuited.items():
         if value:
-            learns = "images of one side only" if key == "train.multi_scale" else "one class an image"
+            learns = "images of one size only" if key == "train.multi_scale" else "one class an image"
             raise ConfigError(f"{config.model.architecture} learns {learns}", where=key, expected="0", fix="remove it")
 
 

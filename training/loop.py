@@ -34,14 +34,14 @@ def train_batches(job: Job, rank: int, world: int, step: int) -> Iterable[Batch]
     """What worker `rank` of `world` learns from, from an optimiser step on."""
     config, masks = job.config, job.inputs.masks
     model, train = config.model, config.train
-    collate = Collate(model.image_size, resize=model.resize, augment=config.augment, seed=train.seed, masks=masks)
+    collate = Collate(model.input_size, resize=model.resize, augment=config.augment, seed=train.seed, masks=masks)
     return _batches(train_set(job.inputs, config, rank, world, step), config, collate)
 
 
 def val_batches(job: Job) -> Iterable[Batch]:
     """All validation images, as they are."""
     model = job.config.model
-    collate = Collate(model.image_size, resize=model.resize, masks=job.inputs.masks)
+    collate = Collate(model.input_size, resize=model.resize, masks=job.inputs.masks)
     return _batches(val_set(job.inputs), job.config, collate)
 
 

@@ -30,16 +30,19 @@ def findings(
     labels: Labels,
     categories: Sequence[Category],
     *,
-    image_size: int,
+    size: tuple[int, int],
     queries: int,
     learns_from_empty: bool,
 ) -> Iterator[Finding]:
-    """One of each check, for one split. `queries`: boxes that the network can give an image; 0: it gives no boxes."""
+    """One of each check, for one split.
+
+    `size`: height and width of the input, pixels. `queries`: boxes the network can give an image; 0: it gives none.
+    """
     yield _ids(split, labels, categories)
     single = labels.single
     if queries:
         yield _inside(split, labels)
-        yield _tiny(split, single, image_size)
+        yield _tiny(split, single, size)
         yield _queries(split, single, queries)
         yield _empty(split, single, learns_from_empty)
     yield _classes(split, single, categories)
@@ -77,10 +80,10 @@ def _inside(split: str, labels: Labels) -> Finding:
     return Finding(f"{split}: boxes", kind, what, "are they xyxy, or of another image size? `lakesight check` has all")
 
 
-def _tiny(split: str, labels: Labels, image_size: int) -> Finding:
-    scale = image_size / np.stack([labels.width, labels.height], axis=1)[labels.row]
+def _tiny(split: str, labels: Labels, size: tuple[int, int]) -> Finding:
+    scale = np.array(size[::-1]) / np.stack([labels.width, labels.height], axis=1)[labels.row]
     share = float(((labels.xywh[:, 2:] * scale).min(axis=1) < TINY_PIXELS).mean()) if len(labels.row) else 0.0
-    what = f"{share:.0%} of the boxes have a side under {TINY_PIXELS:g} pixels at image_size {image_size}"
+    what = f"{share:.0%} of the boxes have a side under {TINY_PIXELS:g} pixels in an input of {size[0]} x {size[1]}"
     if share <= MANY:
         return Finding(f"{split}: small boxes", "good", what)
     return Finding(f"{split}: small boxes", "warn", what, "a larger model.image_size")

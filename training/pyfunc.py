@@ -65,7 +65,7 @@ def decode(content: bytes) -> Array:
 
 
 class Place(NamedTuple):
-    """Where an image is in the square input, whole pixels."""
+    """Where an image is in the input, whole pixels."""
 
     x: int
     y: int
@@ -73,33 +73,34 @@ class Place(NamedTuple):
     height: int
 
 
-def place(height: int, width: int, size: int, how: str) -> Place:
-    """The place of an image of `height` x `width` in an input of side `size`, as `features.transforms.geometry`."""
+def place(height: int, width: int, size: "Sequence[int]", how: str) -> Place:
+    """The place of an image of `height` x `width` in an input of `size`, as `features.transforms.geometry`."""
     if how == "stretch":
-        return Place(0, 0, size, size)
-    scale = min(size / height, size / width)
+        return Place(0, 0, size[1], size[0])
+    scale = min(size[0] / height, size[1] / width)
     across, down = max(round(width * scale), 1), max(round(height * scale), 1)
-    return Place((size - across) // 2, (size - down) // 2, across, down)
+    return Place((size[1] - across) // 2, (size[0] - down) // 2, across, down)
 
 
-def resize(pixels: Array, size: int, how: str = "stretch") -> Array:
-    """[H, W, 3] -> [size, size, 3], in its place and grey around it, as `features.transforms.geometry`."""
+def resize(pixels: Array, size: "Sequence[int]", how: str = "stretch") -> Array:
+    """[H, W, 3] -> [*size, 3], in its place and grey around it, as `features.transforms.geometry`."""
     x, y, width, height = place(pixels.shape[0], pixels.shape[1], size, how)
     if pixels.shape[:2] != (height, width):
         shrinks = pixels.shape[0] > height or pixels.shape[1] > width
         mode = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
         pixels = cv2.resize(pixels, (width, height), interpolation=mode)
-    if (height, width) == (size, size):
+    if (height, width) == tuple(size):
         return pixels
-    canvas = np.full((size, size, 3), GREY, np.uint8)
+    canvas = np.full((*size, 3), GREY, np.uint8)
     canvas[y : y + height, x : x + width] = pixels
     return canvas
 
 
-def of_image(boxes: Array, size: int, there: Place) -> Array:
+def of_image(boxes: Array, size: "Sequence[int]", there: Place) -> Array:
     """[N, 4] cxcywh in [0, 1] of the input -> of the image that is `there` in it."""
-    shift = np.array([there.x, there.y, 0, 0]) / size
-    return (boxes.astype(np.float64) - shift) / (np.array([there.width, there.height] * 2) / size)
+    sides: Array = np.array([size[1], size[0]] * 2)
+    shift = np.array([there.x, there.y, 0, 0]) / sides
+    return (boxes.astype(np.float64) - shift) / (np.array([there.width, there.height] * 2) / sides)
 
 
 def normalise(pixels: "torch.Tensor") -> "torch.Tensor":
@@ -165,11 +166,11 @@ def instances(
     return scores, index % num_labels, index // num_labels
 
 
-def inside(area: Array, size: int, there: Place) -> Array:
+def inside(area: Array, size: "Sequence[int]", there: Place) -> Array:
     """[h, w] logits over the input -> those over the image that is `there` in it, at some resolution."""
-    if (there.width, there.height) == (size, size):
+    if (there.height, there.width) == tuple(size):
         return area
-    whole = cv2.resize(area, (size, size), interpolation=cv2.INTER_LINEAR)
+    whole = cv2.resize(area, (size[1], size[0]), interpolation=cv2.INTER_LINEAR)
     return whole[there.y : there.y + there.height, there.x : there.x + there.width]
 
 
@@ -188,7 +189,7 @@ def to_rle(area: Array, height: int, width: int) -> tuple[str, list[float]] | No
 def find(
     network: Any, pixels: "torch.Tensor", sizes: "Sequence[tuple[int, int]]", facts: "Mapping[str, Any]"
 ) -> "list[Found]":
-    """What a network finds on [B, S, S, 3] uint8 images, with scores of `facts["score_threshold"]` or more.
+    """What a network finds on [B, H, W, 3] uint8 images, with scores of `facts["score_threshold"]` or more.
 
     `sizes`: height and width of the stored images. `facts`: those of `lakesight.json`.
     """

@@ -1,15 +1,28 @@
-"""Multi-scale training: which input sides there are, and which one a step takes (pure)."""
+"""Multi-scale training: which input sizes there are, and which one a step takes (pure). A size is (height, width)."""
 
 import numpy as np
 
+Size = tuple[int, int]
 
-def sides(image_size: int, spread: float, multiple: int) -> tuple[int, ...]:
-    """Multiples of `multiple` (of 8 at least) within `spread` of `image_size`, pixels; it is always one of them."""
+
+def sizes(size: Size, spread: float, multiple: int) -> tuple[Size, ...]:
+    """Around `size`, of about its shape: its shorter side within `spread` of what it is, smallest first.
+
+    Sides are multiples of `multiple` (of 8 at least), pixels; `size` itself is always one of them.
+    """
     unit = max(multiple, 8)
-    low, high = image_size * (1 - spread), image_size * (1 + spread)
-    return tuple(sorted({image_size, *(side for side in range(unit, int(high) + 1, unit) if side >= low)}))
+    shorter = min(size)
+    near = range(unit, int(shorter * (1 + spread)) + 1, unit)
+    found = {_shaped(size, side, unit) for side in near if side >= shorter * (1 - spread) and side != shorter}
+    return tuple(sorted({size, *found}))
 
 
-def draw_side(choices: tuple[int, ...], seed: int, step: int) -> int:
-    """The side of a step: the same on every worker, and after a resumption."""
-    return int(choices[np.random.default_rng([seed, step]).integers(len(choices))])
+def _shaped(size: Size, shorter: int, unit: int) -> Size:
+    """The size of about the same shape whose shorter side is `shorter`."""
+    height, width = (max(round(side * shorter / min(size) / unit), 1) * unit for side in size)
+    return height, width
+
+
+def draw_size(choices: tuple[Size, ...], seed: int, step: int) -> Size:
+    """The size of a step: the same on every worker, and after a resumption."""
+    return choices[np.random.default_rng([seed, step]).integers(len(choices))]

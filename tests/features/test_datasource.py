@@ -23,7 +23,7 @@ def image_ids(split, reads):
 
 
 def batches(split, reads, *, flip):
-    collate = Collate(64, augment=AugmentConfig() if flip else None, seed=3)
+    collate = Collate((64, 64), augment=AugmentConfig() if flip else None, seed=3)
     data = dataset(split.units, reads)
     data.context.execution_options.preserve_order = True
     return list(data.iter_torch_batches(batch_size=5, collate_fn=collate))

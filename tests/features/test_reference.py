@@ -61,4 +61,4 @@ def test_a_file_that_changed_or_went_is_not_taken_for_the_image(warehouse, folde
     import pyarrow as pa
 
     with pytest.raises(FormatError, match=GONE):
-        Collate(96)(pa.Table.from_pylist([row for row in rows if row["content"] is None]))
+        Collate((96, 96))(pa.Table.from_pylist([row for row in rows if row["content"] is None]))

@@ -29,7 +29,7 @@ def warehouse(shapes_warehouse):
 
 def batches(warehouse, *, steps=12, batch_size=4, state=None, take=None, num_workers=0, **ranks):
     (split,) = read_splits(warehouse, "parts", ["train"])
-    data = PlannedBatches(split, Collate(32), steps=steps, batch_size=batch_size, seed=1, **ranks)
+    data = PlannedBatches(split, Collate((32, 32)), steps=steps, batch_size=batch_size, seed=1, **ranks)
     if state:
         data.load_state_dict(state)
     found = []
@@ -45,7 +45,7 @@ def test_one_plan_two_faces(warehouse, ray_cluster):
     by_torch, _ = batches(warehouse)
     planned = dataset(split.units, shuffled(split.rows, version=split.version, seed=1, num_rows=48))
     planned.context.execution_options.preserve_order = True
-    by_ray = planned.iter_torch_batches(batch_size=4, collate_fn=Collate(32))
+    by_ray = planned.iter_torch_batches(batch_size=4, collate_fn=Collate((32, 32)))
     assert by_torch == [batch.image_ids for batch in by_ray]
     assert len({i for batch in by_torch[:8] for i in batch}) == 32
 
@@ -70,7 +70,9 @@ def test_resume_reads_only_what_is_left(warehouse, tmp_path):
     (split,) = read_splits(warehouse, "parts", ["train"])
     order = shuffled(split.rows, version=split.version, seed=1, num_rows=32)
     hidden = {Path(split.units[read.unit].path): tmp_path / str(read.unit) for read in order[:2]}
-    datasets = [PlannedBatches(split, Collate(32), steps=4, batch_size=4, seed=1, rank=r, world=2) for r in (0, 1)]
+    datasets = [
+        PlannedBatches(split, Collate((32, 32)), steps=4, batch_size=4, seed=1, rank=r, world=2) for r in (0, 1)
+    ]
     for path, place in hidden.items():
         path.rename(place)
     try:

@@ -28,7 +28,7 @@ MASK2FORMER = {
     "encoder_layers": 1, "decoder_layers": 3, "num_attention_heads": 2, "num_queries": 8, "train_num_points": 128,
 }  # fmt: skip
 MODELS = {"mask2former": MASK2FORMER, "resnet": RESNET}
-SMALL = ["model.image_size=64", "train.steps=6", "train.batch_size=4", "train.val_every=3", "train.warmup_steps=1"]
+SMALL = ["model.image_size=[64,96]", "train.steps=6", "train.batch_size=4", "train.val_every=3", "train.warmup_steps=1"]
 LR = {"mask2former": 1e-6, "resnet": 1e-3}
 """Fresh masks have pixels; a mask that is learned has none for some dozen steps, and nothing would be found."""
 

@@ -1,5 +1,6 @@
 """Configurations -> networks: what is refused, what is thawed, what pretrained weights keep."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -38,7 +39,8 @@ def test_every_shipped_configuration_builds_and_states_its_cost(path):
         ("model.config.backbone_config.depth=[1]", "did you mean depths"),
         ("model.config.backbone_config.model_type=resnot", "no model_type 'resnot'"),
         ("model.architecture=dfine", "did you mean d_fine"),
-        ("model.image_size=100", "a multiple of 32"),
+        ("model.image_size=100", "to do:    try 96"),
+        ("model.image_size=[96, 100]", r"to do:    try \[96, 96\]"),
         ("model.config.num_queries=190", "model.image_size of 128 or more"),
         ("model.config.num_queries=300", "model.image_size of 128 or more"),
         ("model.config.d_model=wide", "refuses this configuration"),
@@ -50,10 +52,11 @@ def test_a_wrong_setting_is_refused_with_what_to_do(override, message):
         network_config(model, CLASSES)
 
 
-def test_a_vit_is_built_for_the_side_of_its_images():
-    model = configuration.load(None, ["model.architecture=vit", "model.image_size=96"]).model
-    assert network_config(model, CLASSES).image_size == 96
-    with pytest.raises(ConfigError, match="one side only"):
+@pytest.mark.parametrize("size", [96, (96, 64)])
+def test_a_vit_is_built_for_the_size_of_its_images(size):
+    model = configuration.load(None, ["model.architecture=vit", f"model.image_size={json.dumps(size)}"]).model
+    assert network_config(model, CLASSES).image_size == size
+    with pytest.raises(ConfigError, match="one size only"):
         network_config(replace(model, config={"image_size": 224}), CLASSES)
 
 
@@ -102,5 +105,6 @@ def test_multi_scale_leaves_no_query_without_a_place():
     settings = configuration.replace(load("demo"), {"model.config.num_queries": 100, "train.multi_scale": 0.5})
     assert settings.model.image_size == 96
     network = build_network(settings.model, settings.train, CLASSES)
-    assert [has_places(network.config, side) for side in (64, 96, 128)] == [False, True, True]
-    assert Detector(network, settings.model, settings.train)._sides == (96, 128)
+    assert [has_places(network.config, (side, side)) for side in (64, 96, 128)] == [False, True, True]
+    assert [has_places(network.config, size) for size in ((64, 96), (64, 128), (128, 64))] == [True, True, True]
+    assert Detector(network, settings.model, settings.train)._sizes == ((96, 96), (128, 128))

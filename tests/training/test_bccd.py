@@ -60,7 +60,7 @@ def test_the_recipe_learns_from_its_first_steps(bccd):
     reports = []
 
     def batches(split, steps, **augmented):
-        collate = Collate(config.model.image_size, **augmented)
+        collate = Collate(config.model.input_size, **augmented)
         return PlannedBatches(split, collate, steps=steps, batch_size=config.train.batch_size, seed=0)
 
     run(

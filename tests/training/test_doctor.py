@@ -37,7 +37,7 @@ GOOD = [(0, 0, BOX), (1, 1, BOX)]
 
 
 def verdicts(found, **settings):
-    made = findings("train", found, CLASSES, **({"image_size": 96, "queries": 3, "learns_from_empty": True} | settings))
+    made = findings("train", found, CLASSES, **({"size": (96, 96), "queries": 3, "learns_from_empty": True} | settings))
     return {finding.check.removeprefix("train: "): finding.verdict for finding in made}
 
 
@@ -52,7 +52,9 @@ def test_nothing_is_wrong_with_what_is_right():
         ([*GOOD, (0, 0, [90, 90, 30, 30])], {}, "boxes", "bad"),
         ([(0, 0, [0.1, 0.1, 0.3, 0.2]), (1, 1, [0.5, 0.5, 0.1, 0.1])], {}, "boxes", "bad"),
         ([*GOOD, (0, 0, [5, 5, 0, 4])], {}, "boxes", "bad"),
-        ([*GOOD, (0, 0, [5, 5, 4, 30])], {"image_size": 64}, "small boxes", "warn"),
+        ([*GOOD, (0, 0, [5, 5, 4, 30])], {"size": (64, 64)}, "small boxes", "warn"),
+        ([*GOOD, (0, 0, [5, 5, 4, 30])], {"size": (64, 256)}, "small boxes", "good"),
+        ([*GOOD, (0, 0, [5, 5, 4, 30])], {"size": (256, 64)}, "small boxes", "warn"),
         (GOOD * 4, {}, "queries", "bad"),
         ([(0, 0, BOX), (0, 1, BOX)], {"learns_from_empty": False}, "empty images", "warn"),
         ([(0, 0, BOX), (1, 0, BOX)], {}, "classes", "warn"),
@@ -117,10 +119,10 @@ CLASSIFIER = {"model.architecture": "resnet", "model.config": {"hidden_sizes": [
     [
         (CLASSIFIER, TableError, "split 'train' of data set 'shapes' has no images of one class"),
         (CLASSIFIER | {"augment.mosaic": 0.5}, ConfigError, "learns one class an image"),
-        ({"model.architecture": "vit", "model.config": {}, "train.multi_scale": 0.2}, ConfigError, "one side only"),
+        ({"model.architecture": "vit", "model.config": {}, "train.multi_scale": 0.2}, ConfigError, "one size only"),
         ({"model.architecture": "mask2former", "model.config": {}}, TableError, "has no masks"),
     ],
-    ids=["no classes", "classes mixed", "many sides", "no masks"],
+    ids=["no classes", "classes mixed", "many sizes", "no masks"],
 )
 def test_a_task_is_refused_what_it_cannot_learn_from(small, quick_config, changed, error, message):
     with pytest.raises(error, match=message):

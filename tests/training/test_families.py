@@ -24,6 +24,7 @@ from training.groups import trainable_counts
 from training.per_box import shared
 from training.pyfunc import auto_class, normalise, to_rle, to_xywh
 from training.targets import targets
+from training.validate import detect
 
 CLASSES = [Category(i, 10 * (i + 1), name) for i, name in enumerate(shapes.CATEGORIES)]
 RESNET = {
@@ -92,7 +93,7 @@ def learned(request):
     torch.manual_seed(0)
     network = build_network(model, train, CLASSES)
     task = ARCHITECTURES[model.architecture].task
-    batch = Collate(SIDE, masks=task == "segmentation")(pa.Table.from_pylist([row(i) for i in range(4)]))
+    batch = Collate((SIDE, SIDE), masks=task == "segmentation")(pa.Table.from_pylist([row(i) for i in range(4)]))
     (optimizer,) = [Detector(network, model, train).configure_optimizers()["optimizer"]]
     losses = []
     for _ in range(30):
@@ -162,6 +163,23 @@ def test_a_saved_network_is_the_same_network(learned, tmp_path):
     else:
         assert logits.shape == (4, 12, len(CLASSES) + facts.softmax)
         assert num_queries(network.config) == 12
+
+
+@pytest.mark.parametrize("architecture", sorted(TINY))
+def test_images_need_not_be_square(architecture):
+    task = ARCHITECTURES[architecture].task
+    shape = {"image_size": (SIDE, SIDE + 32), "score_threshold": 0.0}
+    model = ModelConfig(architecture=architecture, config=TINY[architecture], **shape)
+    network = build_network(model, TrainConfig(), CLASSES)
+    batch = Collate(model.input_size, masks=task == "segmentation")(pa.Table.from_pylist([row(i) for i in range(2)]))
+    assert batch.pixels.shape == (2, SIDE, SIDE + 32, 3)
+    out = network(pixel_values=normalise(batch.pixels), **targets(batch, task))
+    assert out.loss.isfinite()
+    for found, (height, width) in zip(detect(network.eval(), batch, model, CLASSES), batch.sizes, strict=True):
+        if found.boxes is not None:
+            x, y, w, h = found.boxes.T
+            assert ((x + w / 2 <= width) & (y + h / 2 <= height) & (x + w / 2 >= 0) & (y + h / 2 >= 0)).all()
+        assert len(found.scores)
 
 
 def scored(network, batch):
@@ -245,7 +263,7 @@ def test_the_side_must_be_as_the_table_says(learned):
     odd = torch.zeros(1, 3, SIDE + 8, SIDE + 8)
     network.eval()
     with torch.inference_mode():
-        if facts.multiple == 1 and not facts.one_side:
+        if facts.multiple == 1 and not facts.one_size:
             network(pixel_values=odd)
         else:
             with pytest.raises((RuntimeError, ValueError)):

@@ -153,7 +153,7 @@ def row(i):
 
 @pytest.fixture(scope="module")
 def batch():
-    return Collate(SIDE)(pa.Table.from_pylist([row(i) for i in range(4)]))
+    return Collate((SIDE, SIDE))(pa.Table.from_pylist([row(i) for i in range(4)]))
 
 
 def model(architecture, **backbone):

@@ -53,7 +53,7 @@ def overfitted(request):
     torch.set_num_threads(1)
     torch.manual_seed(0)
     network = build_network(settings.model, settings.train, CLASSES)
-    batch = Collate(settings.model.image_size)(pa.Table.from_pylist(list(rows(4))))
+    batch = Collate(settings.model.input_size)(pa.Table.from_pylist(list(rows(4))))
     optimizer = torch.optim.AdamW(network.parameters(), lr=1e-3)
     losses = []
     for _ in range(40):
@@ -94,14 +94,14 @@ def test_validation_leaves_the_mode_alone_and_gives_coco_numbers(overfitted):
 def test_validation_without_a_detection_is_zero():
     settings = configuration.load(CONFIGS / "demo.yaml", ["model.score_threshold=0.99"])
     network = build_network(settings.model, settings.train, CLASSES)
-    batch = Collate(96)(pa.Table.from_pylist(list(rows(2))))
+    batch = Collate((96, 96))(pa.Table.from_pylist(list(rows(2))))
     assert validate(network, [batch], settings.model, CLASSES).ap == 0
 
 
 def test_a_loss_that_is_not_finite_names_the_images():
     settings = configuration.load(CONFIGS / "demo.yaml")
     network = build_network(settings.model, settings.train, CLASSES)
-    batch = Collate(96)(pa.Table.from_pylist(list(rows(2))))
+    batch = Collate((96, 96))(pa.Table.from_pylist(list(rows(2))))
     with torch.no_grad():
         network.model.enc_score_head.bias.fill_(float("nan"))
     with pytest.raises(UserError, match=r"(?s)not finite at step 0.*image_ids \[0, 1\]"):
@@ -111,4 +111,4 @@ def test_a_loss_that_is_not_finite_names_the_images():
 def test_an_image_that_does_not_decode_is_named():
     (row,) = rows(1)
     with pytest.raises(FormatError, match="image_id=0"):
-        Collate(96)(pa.Table.from_pylist([row | {"content": row["content"][:300]}]))
+        Collate((96, 96))(pa.Table.from_pylist([row | {"content": row["content"][:300]}]))

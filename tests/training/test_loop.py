@@ -80,7 +80,7 @@ class Killed(Exception):
 def go(job, kept, *, resume=None, kill_after=None):
     """Run; the metrics by step. Reported folders are copied to `kept`/<step>."""
     train = job.config.train
-    collate = Collate(job.config.model.image_size, augment=job.config.augment, seed=0)
+    collate = Collate(job.config.model.input_size, augment=job.config.augment, seed=0)
     reports = {}
 
     def batches(step):
@@ -99,7 +99,7 @@ def go(job, kept, *, resume=None, kill_after=None):
     run(
         job,
         train=batches,
-        val=lambda: [Collate(job.config.model.image_size)(pa.Table.from_pylist(ROWS[:4]))],
+        val=lambda: [Collate(job.config.model.input_size)(pa.Table.from_pylist(ROWS[:4]))],
         report=report,
         seed=0,
         resume=resume,

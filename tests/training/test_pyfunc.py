@@ -61,9 +61,12 @@ def test_suppression_is_that_of_the_definition():
         assert counting(scores, labels, boxes, threshold=0.0, nms_iou=0.5).tolist() == kept
 
 
-@pytest.mark.parametrize(("nms_iou", "how"), [(1.0, "stretch"), (0.02, "stretch"), (1.0, "letterbox")])
-def test_what_is_served_is_what_was_validated(tmp_path, nms_iou, how):
-    settings = configuration.load(DEMO, ["model.score_threshold=0.0"])
+@pytest.mark.parametrize(
+    ("nms_iou", "how", "size"),
+    [(1.0, "stretch", 96), (0.02, "stretch", 96), (1.0, "letterbox", 96), (1.0, "letterbox", [64, 160])],
+)
+def test_what_is_served_is_what_was_validated(tmp_path, nms_iou, how, size):
+    settings = configuration.load(DEMO, ["model.score_threshold=0.0", f"model.image_size={size}"])
     model = replace(settings.model, nms_iou=nms_iou, resize=how)
     torch.manual_seed(0)
     network = build_network(model, settings.train, CLASSES).eval()
@@ -71,7 +74,7 @@ def test_what_is_served_is_what_was_validated(tmp_path, nms_iou, how):
     content = io.BytesIO()
     Image.fromarray(np.random.default_rng(0).integers(0, 255, (80, 120, 3), np.uint8)).save(content, "PNG")
     image = {"image_id": 7, "content": content.getvalue(), "height": 80, "width": 120, "annotations": [], "epoch": 0}
-    (validated,) = detect(network, Collate(model.image_size, resize=how)(pa.Table.from_pylist([image])), model, CLASSES)
+    (validated,) = detect(network, Collate(model.input_size, resize=how)(pa.Table.from_pylist([image])), model, CLASSES)
     served = VisionModel()
     served.load_context(SimpleNamespace(artifacts={"model": str(tmp_path)}))
     found = served.predict(None, pd.DataFrame({"image": [image["content"]]})).iloc[0]
@@ -82,25 +85,27 @@ def test_what_is_served_is_what_was_validated(tmp_path, nms_iou, how):
 
 
 @pytest.mark.parametrize("how", ["stretch", "letterbox"])
+@pytest.mark.parametrize("size", [(96, 96), (64, 160)])
 @pytest.mark.parametrize("source", [(80, 120), (120, 80), (33, 200), (7, 5), (96, 96)])
-def test_the_way_into_the_input_and_back_is_that_of_training(source, how):
+def test_the_way_into_the_input_and_back_is_that_of_training(source, size, how):
     rng = np.random.default_rng(0)
-    pixels, side = rng.integers(256, size=(*source, 3), dtype=np.uint8), 96
-    geometry = fitted(source, (side, side), how)
-    np.testing.assert_array_equal(pyfunc.resize(pixels, side, how), geometry.warp(pixels))
+    pixels = rng.integers(256, size=(*source, 3), dtype=np.uint8)
+    geometry = fitted(source, size, how)
+    np.testing.assert_array_equal(pyfunc.resize(pixels, size, how), geometry.warp(pixels))
     boxes = np.concatenate([rng.uniform(0.3, 0.7, (20, 2)), rng.uniform(0.05, 0.6, (20, 2))], axis=1)
-    there = pyfunc.place(*source, side, how)
-    back = pyfunc.of_image(geometry.boxes(boxes), side, there)
+    there = pyfunc.place(*source, size, how)
+    back = pyfunc.of_image(geometry.boxes(boxes), size, there)
     np.testing.assert_allclose(back, boxes, rtol=0, atol=0 if how == "stretch" else 1e-12)
 
 
-def test_a_mask_comes_back_from_where_the_image_lies_in_the_input():
-    source, side = (60, 120), 96
+@pytest.mark.parametrize("size", [(96, 96), (160, 96), (64, 160)])
+def test_a_mask_comes_back_from_where_the_image_lies_in_the_input(size):
+    source = (60, 120)
     drawn = np.zeros(source, np.uint8)
     drawn[10:50, 30:90] = 1
-    logits = fitted(source, (side, side), "letterbox").warp(drawn * 200, fill=0).astype(np.float32) - 100
-    there = pyfunc.place(*source, side, "letterbox")
-    _, extent = pyfunc.to_rle(pyfunc.inside(logits, side, there), *source)
+    logits = fitted(source, size, "letterbox").warp(drawn * 200, fill=0).astype(np.float32) - 100
+    there = pyfunc.place(*source, size, "letterbox")
+    _, extent = pyfunc.to_rle(pyfunc.inside(logits, size, there), *source)
     np.testing.assert_allclose(extent, [30, 10, 60, 40], atol=1.5)
 
 

@@ -6,7 +6,7 @@ from torch import nn
 
 from lakesight.sections import TrainConfig
 from training.groups import depth, parameter_groups, set_trainable, trainable_counts
-from training.scales import draw_side, sides
+from training.scales import draw_size, sizes
 from training.schedule import lr_factor
 from training.stopping import Progress
 
@@ -84,16 +84,26 @@ def test_what_is_frozen_is_counted(freeze, learning):
     )
 
 
-def test_sides_are_multiples_around_the_image_size():
-    assert sides(96, 0.4, 32) == (64, 96, 128)
-    assert sides(96, 0.0, 32) == (96,)
-    assert sides(100, 0.1, 1) == (96, 100, 104)
+@pytest.mark.parametrize(
+    ("size", "spread", "multiple", "expected"),
+    [
+        ((96, 96), 0.4, 32, ((64, 64), (96, 96), (128, 128))),
+        ((96, 96), 0.0, 32, ((96, 96),)),
+        ((100, 100), 0.1, 1, ((96, 96), (100, 100), (104, 104))),
+        ((96, 160), 0.4, 32, ((64, 96), (96, 160), (128, 224))),
+        ((160, 96), 0.4, 32, ((96, 64), (160, 96), (224, 128))),
+        ((16, 640), 0.5, 1, ((8, 320), (16, 640), (24, 960))),
+    ],
+)
+def test_sizes_are_multiples_around_the_image_size_and_of_its_shape(size, spread, multiple, expected):
+    assert sizes(size, spread, multiple) == expected
 
 
-def test_every_step_draws_its_side_alone():
-    drawn = [draw_side((64, 96, 128), 0, step) for step in range(50)]
-    assert set(drawn) == {64, 96, 128}
-    assert drawn == [draw_side((64, 96, 128), 0, step) for step in range(50)]
+def test_every_step_draws_its_size_alone():
+    choices = ((64, 64), (96, 96), (128, 128))
+    drawn = [draw_size(choices, 0, step) for step in range(50)]
+    assert set(drawn) == set(choices)
+    assert drawn == [draw_size(choices, 0, step) for step in range(50)]
 
 
 def test_only_enough_more_is_better():

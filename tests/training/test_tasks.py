@@ -66,7 +66,7 @@ def overfitted(request):
     torch.manual_seed(0)
     network = build_network(model, TrainConfig(), CLASSES)
     task = ARCHITECTURES[model.architecture].task
-    batch = Collate(96, masks=task == "segmentation")(pa.Table.from_pylist([row(i) for i in range(4)]))
+    batch = Collate((96, 96), masks=task == "segmentation")(pa.Table.from_pylist([row(i) for i in range(4)]))
     optimizer = torch.optim.AdamW(network.parameters(), lr=2e-3)
     for _ in range(STEPS[request.param]):
         loss = network(pixel_values=normalise(batch.pixels), **targets(batch, task)).loss
