@@ -118,7 +118,7 @@ def _read(path: Path) -> dict[str, Any]:
 def _apply(data: dict[str, Any], override: str) -> None:
     key, equals, value = override.partition("=")
     section, dot, name = key.partition(".")
-    if not (equals and dot and section and name):
+    if not (equals and dot and section and all(name.split("."))):
         raise ConfigError(f"--set {override!r} is not understood", expected="section.field=value")
     target = data.setdefault(section, {})
     texts = _is_texts(section, name.partition(".")[0])

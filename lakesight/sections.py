@@ -1,6 +1,7 @@
 """The sections of a configuration: what can be set, what it is unless set, and in what range."""
 
 import dataclasses
+import re
 from typing import Any, Literal
 
 from lakesight.errors import ConfigError
@@ -22,6 +23,11 @@ class SparkConfig:
     driver_memory: str = "2g"
     conf: dict[str, str] = dataclasses.field(default_factory=dict)
     """Further Spark settings, as they are."""
+
+    def __post_init__(self) -> None:
+        """Raises ValueError for a name that Spark would take, and no setting can have."""
+        for name in self.conf:
+            _require(bool(re.fullmatch(r"[^\s.=]+(\.[^\s.=]+)*", name)), f"{name!r} is no name of a Spark conf")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

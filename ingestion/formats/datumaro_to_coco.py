@@ -1,12 +1,11 @@
 """Datumaro glue, run by the interpreter of datumaro's own environment: any of its formats -> one COCO instances JSON.
 
-`python datumaro_to_coco.py FORMAT FOLDER OUT.json`. Nothing of Lakesight is imported here, which is why all of it is in
-one file.
+`main(FORMAT, FOLDER, OUT.json)`. Nothing of Lakesight is imported but `datumaro_*`, which need nothing of it.
 
 Beyond COCO's keys, an image has `subset`, `path` (absolute; none where its pixels are in an archive or a video) and
-`labels` (indices of classes of the whole image), and the file has `dropped` (annotations of other kinds, by kind) and
-`refused` (what is wrong with which record). Boxes come out with two decimals, as datumaro writes them. Exit code 2: the
-input is wrong, with one line on stderr.
+`labels` (indices of classes of the whole image), and the file has `dropped` (annotations of other kinds, by kind),
+`undeclared` (how often a class was asked for that there is not) and `refused` (what is wrong with which record). Boxes
+come out with two decimals, as datumaro writes them. Exit code 2: the input is wrong, with one line on stderr.
 """
 
 import json
@@ -21,15 +20,20 @@ from pathlib import Path
 from traceback import walk_tb
 from typing import Any, NamedTuple, NoReturn
 
+from ingestion.formats.datumaro_annotations import KEPT, as_stated, mend_crowds
+from ingestion.formats.datumaro_records import SUFFIXES, records
+
 MENDED = {"cvat": True, "label_me": True, "kitti": True, "vott_csv": True, "vott_json": True, "wider_face": True}
 MENDED |= {"mot_seq": False, "open_images": False}
 """Formats whose reader ends with the first record that it cannot read, and whose records stand by themselves.
 
 Whether a whole file can be left out too: not where images would then land as if there were nothing on them.
 """
+STATED = {"cvat": "*.xml", "label_me": "*.xml", "vott_csv": "*.csv", "vott_json": "*.json", "mot_seq": "gt/gt.txt"}
+STATED |= {"wider_face": "wider_face_split/*.txt", "kitti": "label_2/*.txt"}
+"""Files of formats whose reader passes over records without a word."""
 MOST_MENDED = 100
 """Files of a folder that are mended: each costs some readings of the whole."""
-KEPT = ("Bbox", "Polygon", "Mask", "RleMask", "Label")
 
 
 def main(format_: str, folder: str, out: str) -> None:
@@ -39,31 +43,31 @@ def main(format_: str, folder: str, out: str) -> None:
     formats = sorted(name for name in datumaro.Environment().importers if not name.startswith("_"))
     if format_ not in formats:
         _refuse(f"datumaro has no format {format_!r}; it has {', '.join(formats)}")
-    refused = _collect_refused()
-    # Masks are read as late as when they are written, so that the mirror must still be there.
+    refused, asked = _collect_refused(), _collect_asked(format_)
+    read = partial(_read, datumaro, format_, asked)
     with tempfile.TemporaryDirectory() as mirror:
-        try:
-            categories, items = _read(datumaro, folder, format_)
-        except Exception as error:  # its readers raise every kind there is, and each means: not such a folder
-            failed = error
+        if format_ in MENDED:
+            categories, items = _read_mended(read, folder, mirror, format_, _LeftOut(refused, []))
         else:
-            return _write(datumaro, categories, items, refused, out)
-        if format_ not in MENDED or not _file_at_fault(failed, folder):
-            _refuse_folder(failed, folder, folder, format_)
-        left_out = _LeftOut(refused, [])
-        categories, items = _read_mended(datumaro, folder, mirror, format_, left_out)
-        _write(datumaro, categories, [item for item in items if not _is_of(item, left_out.files)], refused, out)
+            try:
+                categories, items = read(folder)
+            except Exception as error:  # its readers raise every kind there is, and each means: not such a folder
+                _refuse_folder(error, folder, folder, format_)
+        items = [_with_masks(item, refused, mirror) for item in items]
+        _write(datumaro, categories, items, refused, asked, out)
 
 
-def _write(datumaro: Any, categories: Any, items: list[Any], refused: dict[str, None], out: str) -> None:
+def _write(
+    datumaro: Any, categories: Any, items: list[Any], refused: dict[str, None], asked: "_Asked", out: str
+) -> None:
     if not items:
         _refuse("; ".join(["there is no image", *refused]))
     try:
         coco = _coco(datumaro, categories, items)
-    except Exception as error:  # masks are only read now, and some are not there
+    except Exception as error:  # a mask of another size than its image
         _refuse(f"datumaro cannot write it as COCO: {_said(error)}")
     by_id = {image["id"]: image for image in coco["images"]}
-    _mend_crowds(coco, items)
+    mend_crowds(coco, items)
     dropped: Counter[str] = Counter()
     for number, item in enumerate(items, start=1):
         labels = [a for a in item.annotations if type(a).__name__ == "Label"]
@@ -75,24 +79,41 @@ def _write(datumaro: Any, categories: Any, items: list[Any], refused: dict[str, 
             "labels": [a.label for a in labels if a.attributes.get("score") != 0],
         }
         dropped.update(type(a).__name__ for a in item.annotations if type(a).__name__ not in KEPT)
-    Path(out).write_text(json.dumps({**coco, "dropped": dropped, "refused": list(refused)}))
+    refused |= {f"{path}: another image has its name, but for the suffix": None for path in sorted(asked.lost)}
+    classes = {category["name"] for category in coco["categories"]}
+    undeclared = {name: count for name, count in asked.classes.items() if name not in classes}
+    said = {"dropped": dropped, "undeclared": undeclared, "refused": list(refused)}
+    Path(out).write_text(json.dumps({**coco, **said}))
 
 
-def _read_mended(datumaro: Any, folder: str, mirror: str, format_: str, out: "_LeftOut") -> tuple[Any, list[Any]]:
+def _read_mended(read: "_Read", folder: str, mirror: str, format_: str, out: "_LeftOut") -> tuple[Any, list[Any]]:
     """(categories, items) as far as they can be read, in a folder of links."""
     _link_files(Path(folder), Path(mirror))
-    read = partial(_read, datumaro, mirror, format_)
+    if format_ in STATED:
+        _leave_out_unread(Path(mirror), format_, out)
     for _ in range(MOST_MENDED):
         try:
-            categories, items = read()
+            categories, items = read(mirror)
         except Exception as error:
             failed = error
         else:
-            return categories, [_with_path(item, folder, mirror) for item in items]
+            return categories, [_with_path(item, folder, mirror) for item in items if not _is_of(item, out.files)]
         # Not inside of `except`: this error would count as a cause of all that follow.
         if not _mend(format_, mirror, read, failed, out):
             _refuse_folder(failed, mirror, folder, format_, out)
     _refuse(f"more than {MOST_MENDED} files cannot be read as {format_}; the first: {next(iter(out.refused))}")
+
+
+def _leave_out_unread(mirror: Path, format_: str, out: "_LeftOut") -> None:
+    for file in sorted(mirror.rglob(STATED[format_])):
+        found = records(file, format_)
+        if found is None or not found.unread:
+            continue
+        name = file.relative_to(mirror).as_posix()
+        said = [f"{name}: {found.names[places[0]]}: {why}" for places, why in found.unread if why]
+        out.refused.update(dict.fromkeys(said))
+        file.unlink()  # the link
+        file.write_bytes(found.without({place for places, _ in found.unread for place in places}))
 
 
 def _refuse_folder(error: Exception, read: str, folder: str, format_: str, out: "_LeftOut | None" = None) -> NoReturn:
@@ -103,9 +124,18 @@ def _refuse_folder(error: Exception, read: str, folder: str, format_: str, out: 
     _refuse(said.replace(read, folder))
 
 
-def _read(datumaro: Any, folder: str, format_: str) -> tuple[Any, list[Any]]:
+def _read(datumaro: Any, format_: str, asked: "_Asked", folder: str) -> tuple[Any, list[Any]]:
+    asked.images.clear()
+    asked.classes.clear()
     dataset = datumaro.Dataset.import_from(folder, format_)
-    return dataset.categories(), [_in_sight(item) for item in dataset]
+    items = [as_stated(item, format_) for item in dataset]
+    lost = asked.images - {getattr(item.media, "path", None) for item in items}
+    asked.lost.clear()
+    asked.lost.update(os.path.relpath(path, folder) for path in lost)
+    return dataset.categories(), items
+
+
+_Read = Callable[[str], tuple[Any, list[Any]]]
 
 
 def _link_files(folder: Path, mirror: Path) -> None:
@@ -123,33 +153,33 @@ def _link_files(folder: Path, mirror: Path) -> None:
             target.symlink_to(path)
 
 
-def _mend(format_: str, mirror: str, read: Callable[[], Any], error: Exception, out: "_LeftOut") -> bool:
+def _mend(format_: str, mirror: str, read: _Read, error: Exception, out: "_LeftOut") -> bool:
     """Leave out the records of the file at fault that end its reader, or else the file; False: that cannot be."""
     found = _file_at_fault(error, mirror)
-    records = _records(Path(found), format_) if found else None
-    if not found or records is None:
+    parts = records(Path(found), format_) if found else None
+    if not found or parts is None:
         return False
     file = Path(found)
     name = file.relative_to(mirror).as_posix()
     file.unlink()  # the link
 
     def fault(left_out: Set[int]) -> Exception | None:
-        file.write_bytes(records.without(left_out))
+        file.write_bytes(parts.without(left_out))
         try:
-            read()
+            read(mirror)
         except Exception as error:
             return error if _file_at_fault(error, mirror) == found else None
         return None
 
-    every = range(len(records.names))
+    every = range(len(parts.names))
     if every and fault({*every}) is None:
         bad = _bad(every, set(), fault)
-        file.write_bytes(records.without(bad.keys()))
-        out.refused.update({f"{name}: {records.names[place]}: {_said(why)}": None for place, why in bad.items()})
+        file.write_bytes(parts.without(bad.keys()))
+        out.refused.update({f"{name}: {parts.names[place]}: {_said(why, mirror)}": None for place, why in bad.items()})
         return bool(bad)
     file.unlink(missing_ok=True)
     out.files.append(name)
-    out.refused[f"{name}: {_said(error)}"] = None
+    out.refused[f"{name}: {_said(error, mirror)}"] = None
     return MENDED[format_]
 
 
@@ -175,83 +205,6 @@ class _LeftOut(NamedTuple):
     files: list[str]
 
 
-class _Records(NamedTuple):
-    """The records of a file by name, and a function: the file without some of them."""
-
-    names: list[str]
-    without: Callable[[Set[int]], bytes]
-
-
-def _records(file: Path, format_: str) -> _Records | None:
-    """A file of none has a syntax that is broken; None: it is of a kind that is not looked into."""
-    readers: dict[str, Callable[[bytes], _Records]] = {".xml": _xml_records, ".json": _json_records}
-    readers[".csv"] = partial(_line_records, has_head=True)
-    readers[".txt"] = _counted_line_records if format_ == "wider_face" else _line_records
-    if file.suffix.lower() not in readers:
-        return None
-    try:
-        return readers[file.suffix.lower()](file.read_bytes())
-    except Exception:  # not XML, not JSON, not text
-        return _Records([], lambda _: b"")
-
-
-def _xml_records(data: bytes) -> _Records:
-    from defusedxml import ElementTree
-
-    def find(root: Any) -> list[Any]:
-        return [element for element in root if element.tag in ("image", "track", "object")]
-
-    def without(left_out: Set[int]) -> bytes:
-        root = ElementTree.fromstring(data)
-        for place, element in enumerate(find(root)):
-            if place in left_out:
-                root.remove(element)
-        return bytes(ElementTree.tostring(root))
-
-    found = find(ElementTree.fromstring(data))
-    return _Records(
-        [f"<{one.tag}> {place} {one.get('name', '')}".strip() for place, one in enumerate(found, 1)], without
-    )
-
-
-def _json_records(data: bytes) -> _Records:
-    whole = json.loads(data)
-    keys = list(whole["assets"])
-
-    def without(left_out: Set[int]) -> bytes:
-        kept = {key: whole["assets"][key] for place, key in enumerate(keys) if place not in left_out}
-        return json.dumps(whole | {"assets": kept}).encode()
-
-    return _Records([f"asset {key}" for key in keys], without)
-
-
-def _line_records(data: bytes, has_head: bool = False) -> _Records:
-    data.decode()
-    lines = data.split(b"\n")
-    head = lines[:1] if has_head else []
-
-    def without(left_out: Set[int]) -> bytes:
-        return b"\n".join([*head, *(line for place, line in enumerate(lines[len(head) :]) if place not in left_out)])
-
-    return _Records([f"line {place}" for place in range(len(head) + 1, len(lines) + 1)], without)
-
-
-def _counted_line_records(data: bytes) -> _Records:
-    """Lines of which one says how many follow: they are emptied, which its reader passes over, so that the count holds.
-
-    The last comes first, because `_bad` tries a record without those before it: an image without its boxes, and never
-    a box without its image, which would then be blamed for it.
-    """
-    data.decode()
-    lines = data.split(b"\n")
-
-    def without(left_out: Set[int]) -> bytes:
-        last = len(lines) - 1
-        return b"\n".join(b"" if last - place in left_out else line for place, line in enumerate(lines))
-
-    return _Records([f"line {place}" for place in range(len(lines), 0, -1)], without)
-
-
 def _is_of(item: Any, files: list[str]) -> bool:
     """Whether an image's own annotation file is one of these: it must not land as if there were nothing on it."""
     mine = [Path(file) for file in files if Path(file).stem == Path(item.id).name]
@@ -268,15 +221,25 @@ def _with_path(item: Any, folder: str, mirror: str) -> Any:
     )
 
 
-def _in_sight(item: Any) -> Any:
-    """The item without the boxes of tracks that have left the picture, which CVAT keeps as `outside`."""
-    return item.wrap(annotations=[a for a in item.annotations if not a.attributes.get("outside")])
+def _with_masks(item: Any, refused: dict[str, None], mirror: str) -> Any:
+    """The item without masks whose files cannot be read, which is found out as late as now."""
+    kept = []
+    for one in item.annotations:
+        try:
+            if type(one).__name__ == "Mask":
+                one.image  # noqa: B018 - a property that reads
+        except Exception as error:  # not there, no image, of another shape
+            refused[f"{item.id}: {_said(error, mirror)}"] = None
+        else:
+            kept.append(one)
+    return item.wrap(annotations=kept)
 
 
-def _said(error: Exception) -> str:
-    """The error and its causes, but those that only say that there is one."""
-    causes = [one for one in _causes(error) if type(one).__name__ != "DatasetImportError"] or [error]
-    return " <- ".join(dict.fromkeys(f"{type(one).__name__}: {one}" for one in causes))
+def _said(error: Exception, mirror: str = "") -> str:
+    """The error and its causes, but those that only say that there is one; paths are relative to `mirror`."""
+    causes = [one for one in _causes(error) if not str(one).startswith("Failed to import dataset")] or [error]
+    said = " <- ".join(dict.fromkeys(f"{type(one).__name__}: {one}" for one in causes))
+    return said.replace(f"{mirror}/", "") if mirror else said
 
 
 def _collect_refused() -> dict[str, None]:
@@ -296,18 +259,53 @@ def _collect_refused() -> dict[str, None]:
     return refused
 
 
+class _Asked(NamedTuple):
+    """What a reader has made, or asked for, whatever became of it."""
+
+    images: set[str]
+    """Paths of images."""
+    lost: set[str]
+    """Of these, in the folder, those that gave way to another of their name in their subset, once all is read."""
+    classes: Counter[str]
+    """How often a class was looked for, by name."""
+
+
+def _collect_asked(format_: str) -> _Asked:
+    """What is asked for as reading goes on: one image of a name is kept, and a class that there is not is no class."""
+    from datumaro.components.annotation import LabelCategories
+    from datumaro.components.dataset_base import DatasetItem
+
+    asked = _Asked(set(), set(), Counter())
+    made, found = DatasetItem.__init__, LabelCategories.find
+
+    def make(self: Any, *args: Any, **kwargs: Any) -> None:
+        made(self, *args, **kwargs)
+        if path := getattr(self.media, "path", None):
+            asked.images.add(path)
+
+    def find(self: Any, name: Any) -> Any:
+        if isinstance(name, str) and name and format_ != "open_images":  # which looks through a hierarchy of them
+            asked.classes[name] += 1
+        return found(self, name)
+
+    DatasetItem.__init__, LabelCategories.find = make, find
+    return asked
+
+
 def _file_at_fault(error: BaseException, folder: str) -> str | None:
     """The file that was being read, which datumaro's messages do not name: the innermost variable that names one."""
     causes = list(_causes(error))
     frames = [frame for cause in causes[::-1] for frame, _ in reversed(list(walk_tb(cause.__traceback__)))]
     values = [value for frame in frames for value in frame.f_locals.values() if isinstance(value, str)]
-    for value in (value for value in values if "\0" not in value and len(value) < 4096):
-        path = Path(value)
-        if path.is_absolute() and path.is_relative_to(folder) and path.is_file():
-            return str(path)
+    paths = [Path(value) for value in values if "\0" not in value and len(value) < 4096]
+    files = [path for path in paths if path.is_absolute() and path.is_relative_to(folder) and path.is_file()]
     names = [value for value in values if re.fullmatch(r"[\w.-]{1,200}\.(csv|txt|xml|json)", value)]
     places = [[*Path(folder).rglob(name)] for name in names]
-    return next((str(place[0]) for place in places if len(place) == 1), None)
+    # An image or a mask may be that of the record before.
+    found = (
+        [file for file in files if file.suffix.lower() in SUFFIXES] or files or [p[0] for p in places if len(p) == 1]
+    )
+    return str(found[0]) if found else None
 
 
 def _coco(datumaro: Any, categories: Any, items: list[Any]) -> dict[str, Any]:
@@ -326,18 +324,6 @@ def _coco(datumaro: Any, categories: Any, items: list[Any]) -> dict[str, Any]:
     return coco
 
 
-def _mend_crowds(coco: dict[str, Any], items: list[Any]) -> None:
-    """Its writer marks every mask as a crowd, which evaluation would leave out."""
-    crowds = {number for number, item in enumerate(items, start=1) if any(_is_crowd(a) for a in item.annotations)}
-    for annotation in coco["annotations"]:
-        if annotation["image_id"] not in crowds:
-            annotation["iscrowd"] = 0
-
-
-def _is_crowd(annotation: Any) -> bool:
-    return bool(annotation.attributes.get("is_crowd"))
-
-
 def _causes(error: BaseException | None) -> Iterator[BaseException]:
     while error is not None:
         yield error
@@ -347,7 +333,3 @@ def _causes(error: BaseException | None) -> Iterator[BaseException]:
 def _refuse(message: str) -> NoReturn:
     sys.stderr.write(message.replace("\n", " ")[:2000])
     sys.exit(2)
-
-
-if __name__ == "__main__":
-    main(*sys.argv[1:])

@@ -13,7 +13,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from ingestion.formats import datumaro_to_coco
+import ingestion
 from ingestion.formats.coco import parse
 from ingestion.formats.files import require_folder
 from ingestion.formats.image_rows import refused_row, with_rows
@@ -34,6 +34,12 @@ OURS |= {
 }
 UNSAFE = ("cifar", "brats_numpy")
 """Formats of pickles: to read them is to run what is in them."""
+CONVERT = """
+import sys
+sys.path.append(sys.argv[1])
+from ingestion.formats.datumaro_to_coco import main
+main(*sys.argv[2:])
+"""
 NO_CLASS = "object"
 """Category of boxes that have none, as WIDER Face's."""
 
@@ -66,7 +72,7 @@ def read_datumaro(known: Mapping[str, int], *, folder: Path, format_: str, datas
     require_any_file(found, root)
     return Source(
         path=root, format=format_, images=root, dataset=dataset, split=split, records=found, replaces=True,
-        notes=_notes(coco["dropped"]),
+        notes=_notes(coco["dropped"], coco["undeclared"]),
     )  # fmt: skip
 
 
@@ -74,7 +80,8 @@ def _convert(root: Path, format_: str) -> dict[str, Any]:
     python = python_of("datumaro")
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder, "coco.json")
-        done = run(str(python), "-W", "ignore", datumaro_to_coco.__file__, format_, str(root), str(out))
+        Path(folder, "ingestion").symlink_to(Path(ingestion.__file__).parent)  # and nothing else of our environment
+        done = run(str(python), "-P", "-W", "ignore", "-c", CONVERT, folder, format_, str(root), str(out))
         if done.returncode:
             said = (done.stderr.strip().splitlines() or [f"it ended with code {done.returncode}"])[-1]
             raise FormatError(
@@ -94,7 +101,8 @@ def _places(images: list[dict[str, Any]], root: Path) -> tuple[dict[int, str], l
     for image in images:
         path = image["path"] and Path(os.path.realpath(image["path"]))
         if not path:
-            refused.append(f"{image['file_name']}: its pixels are in no file of their own; unpack the archive or video")
+            missing = "there is no image file of this name; one in an archive or a video must be unpacked"
+            refused.append(f"{image['file_name']}: {missing}")
         elif not path.is_relative_to(root):
             refused.append(f"{image['file_name']}: {path} is out of the folder")
         else:
@@ -139,6 +147,10 @@ def _column(records: pa.Table, name: str, values: pa.Array) -> pa.Table:
     return records.set_column(records.schema.get_field_index(name), name, values.take(records["ordinal"]))
 
 
-def _notes(dropped: Mapping[str, int]) -> tuple[str, ...]:
-    counts = ", ".join(f"{count:,} {kind}" for kind, count in sorted(dropped.items()))
-    return (f"annotations that are no boxes, masks or classes were left out: {counts}",) * bool(counts)
+def _notes(dropped: Mapping[str, int], undeclared: Mapping[str, int]) -> tuple[str, ...]:
+    said = {
+        "annotations that are no boxes, masks or classes were left out": dropped,
+        "classes that are not declared count as none": undeclared,
+    }
+    counts = {what: ", ".join(f"{n:,} {kind}" for kind, n in sorted(found.items())) for what, found in said.items()}
+    return tuple(f"{what}: {found}" for what, found in counts.items() if found)

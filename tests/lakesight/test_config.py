@@ -57,6 +57,7 @@ def test_round_trip():
     [
         ("train: {stepz: 3}", "unknown configuration key train.stepz"),
         ("trian: {steps: 3}", "unknown configuration key trian"),
+        ("spark: {conf: {'': x}}", "'' is no name of a Spark conf"),
         ("train: {steps: many}", "Expected `int`"),
         ("train: {steps: 0}", "steps must be positive"),
         ("model: {nms_iou: 0}", "nms_iou must be in"),
@@ -78,7 +79,9 @@ def test_suggestion_names_the_key():
         config.load(None, ["train.stepz=3"])
 
 
-@pytest.mark.parametrize("override", ["train", "train=3", "train.steps", ".steps=3", "train.steps=[1"])
+@pytest.mark.parametrize(
+    "override", ["train", "train=3", "train.steps", ".steps=3", "train.steps=[1", "spark.conf.=x", "spark.conf. =x"]
+)
 def test_wrong_overrides(override):
     with pytest.raises(ConfigError):
         config.load(None, [override])

@@ -33,7 +33,7 @@ def read(folder, format_, known=None):
         ("cvat", "cvat_dataset/for_images/export_project", 6, 6, 0, {"label1", "label2"}),
         ("cvat", "cvat_dataset/for_video", 3, 1, 0, {"klhg", "z U k", "II"}),  # two more boxes are outside
         ("mot_seq", "mot_dataset/mot_seq", 1, 1, 0, {f"label_{number}" for number in range(10)}),
-        ("label_me", "labelme_dataset", 1, 4, 0, {"window", "license plate", "o1", "q1", "b1", "m1", "hg"}),
+        ("label_me", "labelme_dataset", 1, 7, 0, {"window", "license plate", "o1", "q1", "b1", "m1", "hg"}),
         ("open_images", "open_images_dataset/v6", 4, 2, 3, {"/m/0", "/m/1", "/m/2", "/m/3"}),
         ("kitti", "kitti_dataset/kitti_detection", 2, 5, 0, {"Truck", "Van"}),
         ("vott_csv", "vott_csv_dataset/dataset", 4, 5, 0, {"helmet", "person"}),
@@ -115,6 +115,10 @@ def a_line_of_kitti(folder):
     sorted(folder.glob("**/label_2/*.txt"))[0].write_text(f"Van {TRUCK.format('wide')}\nVan {TRUCK.format('600')}\n")
 
 
+def without_an_image(folder):
+    sorted(folder.glob("**/image_2/*.png"))[0].unlink()
+
+
 def no_text(folder):
     sorted(folder.glob("**/label_2/*.txt"))[0].write_bytes(b"\xff\xfe\0")
 
@@ -123,24 +127,32 @@ def no_text(folder):
 @pytest.mark.parametrize(
     ("format_", "name", "spoil", "images", "boxes", "reason"),
     [
-        ("cvat", "cvat_dataset/for_images/export_project", replaced("*.xml", 'xtl="', 'xtl="x'), 5, 5,
-         "annotations.xml: <image> 1 img0.jpg: ValueError: could not convert string to float: 'x0'"),
+        ("cvat", "cvat_dataset/for_images/export_project", replaced("*.xml", 'xtl="', 'xtl="x'), 6, 5,
+         "annotations.xml: <image> 1 img0.jpg: <box> 1: ValueError: could not convert string to float: 'x0'"),
         ("kitti", "kitti_dataset/kitti_detection", a_line_of_kitti, 2, 4,
          "training/label_2/000030_10.txt: line 1: ValueError: could not convert string to float: 'wide'"),
         ("kitti", "kitti_dataset/kitti_detection", no_text, 1, 3,
          "training/label_2/000030_10.txt: UnicodeDecodeError: .* byte 0xff"),
-        ("label_me", "labelme_dataset", replaced("**/*.xml", "<x>", "<x>a"), 1, 3,
+        ("kitti", "kitti_dataset/kitti_detection", without_an_image, 1, 3, "000030_10: there is no image file .*"),
+        ("cvat", "cvat_dataset/for_images/export_project", replaced("*.xml", '<box label="label1"', '<box label="no"'),
+         6, 5, "annotations.xml: <image> 1 img0.jpg: <box> 1: label 'no' is not declared"),
+        ("label_me", "labelme_dataset", replaced("**/*.xml", "<x>", "<x>a"), 1, 6,
          "Annotations/subset1/img1.xml: <object> 1: ValueError: could not convert string to float: 'a43'"),
-        ("vott_json", "vott_json_dataset/dataset", replaced("*.json", '"left": ', '"left": "x", "other": '), 2, 4,
-         "train-export.json: asset 0d3de147f: ValueError: could not convert string to float: 'x'"),
+        ("vott_json", "vott_json_dataset/dataset", replaced("*.json", '"left": ', '"left": "x", "other": '), 3, 4,
+         "train-export.json: asset 0d3de147f: region 1: ValueError: could not convert string to float: 'x'"),
         ("wider_face", "widerface_dataset", replaced(FACES, "1 1 2 2", "1 x 2 2"), 3, 8,
          "wider_face_split/wider_face_train_bbx_gt.txt: line 6: ValueError: could not convert string to float: 'x'"),
+        ("wider_face", "widerface_dataset", replaced(FACES, "\n2\n", "\ntwo\n"), 2, 6,
+         "wider_face_split/wider_face_train_bbx_gt.txt: line 4: 1--H.*.jpg: its number of faces is 'two'"),
         ("wider_face", "widerface_dataset", replaced(FACES, "1--Handshaking/", "../../../../"), 2, 6,
          "wider_face_split/wider_face_train_bbx_gt.txt: line 4: .* '../../../../1_Handshaking_image_02.jpg' .*"),
         ("wider_face", "widerface_dataset", replaced(FACES, "2 0 0 1 0", "2 0 0 1 \udcff"), 1, 4,
          "wider_face_split/wider_face_train_bbx_gt.txt: UnicodeDecodeError: .* byte 0xff"),
     ],
-    ids=["cvat", "kitti", "kitti, no text", "labelme", "vott", "face", "path of faces", "faces, no text"],
+    ids=[
+        *("cvat", "kitti", "kitti, no text", "no image", "label that is none", "labelme", "vott", "face"),
+        *("number of faces", "path of faces", "faces, no text"),
+    ],
 )  # fmt: skip
 def test_a_record_that_ends_a_reader_costs_itself(
     datumaro, data, tmp_path, format_, name, spoil, images, boxes, reason
