@@ -22,7 +22,7 @@ def deal_splits(session: "SparkSession", config: BuildConfig) -> int:
     groups = group(images["pixel_hash"], images["key"], images["dhash"], config.near_duplicate_bits)
     shares = (1 / config.folds,) * config.folds if config.folds else (config.val_fraction, 1 - config.val_fraction)
     if config.stratify:
-        bins = deal_stratified(groups, images["pixel_hash"], images["labels"], shares)
+        bins = deal_stratified(groups, images["pixel_hash"], _labels(session, images["image_id"]), shares)
     else:
         bins = deal(groups, images["pixel_hash"], shares)
     chosen = choose(groups, images["split"], bins, config.fold)
@@ -55,11 +55,17 @@ def _images(session: "SparkSession", config: BuildConfig) -> dict[str, list[Any]
     return columns
 
 
+def _labels(session: "SparkSession", image_ids: list[int]) -> list[list[int]]:
+    """Of each image, the labels of its annotations."""
+    found = session.sql(LABELS_SQL).toArrow().to_pydict()
+    labels = dict(zip(found["image_id"], found["labels"], strict=True))
+    return [labels.get(image_id, []) for image_id in image_ids]
+
+
 IMAGES_SQL = """
-SELECT i.*, p.dhash, coalesce(l.labels, array()) AS labels
-FROM built_keyed i
-LEFT JOIN built_image_properties p ON i.image_id = p.image_id
-LEFT JOIN (
-  SELECT a.image_id, collect_list(c.label) AS labels
-  FROM built_annotations a JOIN built_categories c ON a.category_id = c.category_id GROUP BY a.image_id
-) l ON i.image_id = l.image_id"""
+SELECT i.*, p.dhash
+FROM built_keyed i LEFT JOIN built_image_properties p ON i.image_id = p.image_id"""
+
+LABELS_SQL = """
+SELECT a.image_id, collect_list(c.label) AS labels
+FROM built_annotations a JOIN built_categories c ON a.category_id = c.category_id GROUP BY a.image_id"""

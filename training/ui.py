@@ -10,6 +10,9 @@ from lakesight.errors import SetupError
 from lakesight.warehouse import Warehouse
 from training.tracking import tracking_uri
 
+ALONE = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+"""One reader needs no job queues, which MLflow starts in processes of their own; nor its four servers."""
+
 
 def serve(warehouse: Warehouse, port: int) -> int:
     """Serve on 127.0.0.1 until Ctrl-C or SIGTERM; the exit code.
@@ -19,9 +22,9 @@ def serve(warehouse: Warehouse, port: int) -> int:
     """
     _claim(port)
     command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port)]
-    command += ["--backend-store-uri", tracking_uri(warehouse)]
+    command += ["--backend-store-uri", tracking_uri(warehouse), "--workers", "1"]
     # A session of its own: Ctrl-C would reach each of MLflow's processes, and each would print where it was.
-    process = subprocess.Popen(command, start_new_session=True)
+    process = subprocess.Popen(command, env=ALONE | os.environ, start_new_session=True)
     for ending in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(ending, signal.default_int_handler)
     try:

@@ -16,7 +16,7 @@ from lakesight import config as configuration
 from lakesight import delta
 
 TRAIN = """
-import json, sys
+import json, sys, time
 from pathlib import Path
 from pyspark.sql import SparkSession
 import ray
@@ -30,7 +30,16 @@ spark = spark.config("spark.executor.memory", "512m").config("spark.driver.host"
 for name, value in {"MODE": "token", "TOKEN": "of-this-test"}.items():
     spark = spark.config(f"spark.executorEnv.RAY_AUTH_{name}", value)
 spark = spark.config("spark.executorEnv.RAY_ON_SPARK_WORKER_CPU_CORES", "4").getOrCreate()  # whatever the machine has
-cluster_init._RAY_HEAD_STARTUP_TIMEOUT = 45  # it sleeps so long; 20 s are few where other tests run
+cluster_init._RAY_HEAD_STARTUP_TIMEOUT = 0  # it sleeps so long: 20 s, which are few where other tests run, else many
+start = cluster_init.AutoscalingCluster.start
+
+def start_and_wait(self, host, port, *args):
+    started, deadline = start(self, host, port, *args), time.monotonic() + 60
+    while not cluster_init.is_port_in_use(host, port) and time.monotonic() < deadline:
+        time.sleep(0.2)
+    return started
+
+cluster_init.AutoscalingCluster.start = start_and_wait
 gigabyte = 10**9
 address, _ = setup_ray_cluster(
     max_worker_nodes=1, num_cpus_worker_node=4, num_gpus_worker_node=0, memory_worker_node=2 * gigabyte,
