@@ -16,6 +16,7 @@ from features.transforms.geometry import Resize, fitted
 from features.transforms.masks import rasterise
 from lakesight.decode import DecodeError, Pixels, decode
 from lakesight.errors import FormatError
+from lakesight.malloc import keep_memory
 from lakesight.sections import AugmentConfig
 
 
@@ -68,6 +69,7 @@ class Collate(ArrowBatchCollateFn):
         Raises:
             FormatError: an image that does not decode, by its id.
         """
+        keep_memory()
         rows = batch.drop_columns(["content"]).to_pylist()
         examples = self._examples(rows, encoded(batch["content"]))
         return Batch(

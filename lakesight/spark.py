@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from lakesight import malloc
 from lakesight.delta import ROWS_PER_GROUP
 from lakesight.errors import SetupError
 from lakesight.logs import stderr_to
@@ -37,11 +38,6 @@ IMAGE_LAYOUT = {
 
 Table properties would do it too, but delta-rs refuses a table that has them.
 """
-
-
-MALLOC = {"MALLOC_MMAP_THRESHOLD_": str(32 * 2**20), "MALLOC_TRIM_THRESHOLD_": str(256 * 2**20)}
-"""glibc's settings for Python workers: without them each decoded image is given back to the kernel and faulted in
-anew, a fifth of the time to read it."""
 
 
 def session(warehouse: Warehouse, config: SparkConfig) -> "SparkSession":
@@ -87,7 +83,7 @@ def _local(warehouse: Warehouse, config: SparkConfig) -> "SparkSession":
     log.parent.mkdir(parents=True, exist_ok=True)
     os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
     os.environ["PYSPARK_PYTHON"] = sys.executable  # workers may pick another Python and crash
-    for key, value in MALLOC.items():
+    for key, value in malloc.ENVIRONMENT.items():
         os.environ.setdefault(key, value)
     builder = SparkSession.builder.master(config.master).appName("lakesight")
     for key, value in jvm_conf(warehouse, log, config).items():

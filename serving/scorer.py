@@ -10,6 +10,7 @@ import pandas as pd
 import pyarrow as pa
 
 from features.reference import GONE
+from lakesight.malloc import keep_memory
 from serving.rows import nest
 
 
@@ -18,6 +19,7 @@ class Scorer:
 
     def __init__(self, uri: str, tracking_uri: str) -> None:
         """`uri`: of the model, in the MLflow that `tracking_uri` names."""
+        keep_memory()
         mlflow.set_tracking_uri(tracking_uri)
         self._model = mlflow.pyfunc.load_model(uri)
 
