@@ -1,7 +1,7 @@
 """glibc's malloc, told to keep the memory that image work takes and gives back all the time.
 
-By itself it gives large blocks back to the kernel when they are freed, and the next ones are faulted in page by page: as
-much time as resizing takes, and a fifth of that of reading an image.
+By itself it gives large blocks back to the kernel when they are freed, and the next ones are faulted in page by page:
+as much time as resizing takes, and a fifth of that of reading an image.
 """
 
 import ctypes
