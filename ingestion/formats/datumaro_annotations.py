@@ -2,8 +2,10 @@
 
 from typing import Any
 
-KEPT = ("Bbox", "Polygon", "Mask", "RleMask", "Label")
+KEPT = ("Bbox", "Polygon", "Ellipse", "Mask", "RleMask", "ExtractedMask", "Label")
 """Kinds of annotations that are written; others are counted."""
+CROWD = "lakesight: crowd"
+"""An attribute, while datumaro writes."""
 
 
 def as_stated(item: Any, format_: str) -> Any:
@@ -12,8 +14,18 @@ def as_stated(item: Any, format_: str) -> Any:
     CVAT keeps those of tracks that have left the picture as `outside`.
     """
     annotations = [_polygon(a) for a in item.annotations if not a.attributes.get("outside")]
+    for one in annotations:
+        _mark_crowd(one)
     _group(annotations, format_)
     return item.wrap(annotations=annotations)
+
+
+def _mark_crowd(annotation: Any) -> None:
+    """Its writer forgets who is a crowd, and makes polygons, which are not exact, of a mask that is said to be none."""
+    if annotation.attributes.get("is_crowd"):
+        annotation.attributes[CROWD] = True
+    else:
+        annotation.attributes.pop("is_crowd", None)
 
 
 def _polygon(annotation: Any) -> Any:
@@ -41,13 +53,7 @@ def _group(annotations: list[Any], format_: str) -> None:
             one.group = 0 if boxes > 1 or format_ == "label_me" else number
 
 
-def mend_crowds(coco: dict[str, Any], items: list[Any]) -> None:
+def mend_crowds(coco: dict[str, Any]) -> None:
     """Its writer marks every mask as a crowd, which evaluation would leave out."""
-    crowds = {number for number, item in enumerate(items, start=1) if any(_is_crowd(a) for a in item.annotations)}
     for annotation in coco["annotations"]:
-        if annotation["image_id"] not in crowds:
-            annotation["iscrowd"] = 0
-
-
-def _is_crowd(annotation: Any) -> bool:
-    return bool(annotation.attributes.get("is_crowd"))
+        annotation["iscrowd"] = int(annotation.get("attributes", {}).pop(CROWD, False))

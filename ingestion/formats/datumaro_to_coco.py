@@ -67,7 +67,7 @@ def _write(
     except Exception as error:  # a mask of another size than its image
         _refuse(f"datumaro cannot write it as COCO: {_said(error)}")
     by_id = {image["id"]: image for image in coco["images"]}
-    mend_crowds(coco, items)
+    mend_crowds(coco)
     dropped: Counter[str] = Counter()
     for number, item in enumerate(items, start=1):
         labels = [a for a in item.annotations if type(a).__name__ == "Label"]

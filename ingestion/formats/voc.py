@@ -120,10 +120,10 @@ def _object(element: Element, first_pixel: FirstPixel) -> VocObject:
 
 
 def _corners(element: Element) -> list[float]:
-    box = element.find("bndbox")
-    if box is None:
-        raise Broken("it has no <bndbox>")
-    return [_number((box.findtext(corner) or "").strip(), corner) for corner in CORNERS]
+    boxes = element.findall("bndbox")
+    if len(boxes) != 1:
+        raise Broken(f"it has {len(boxes)} <bndbox>, not one" if boxes else "it has no <bndbox>")
+    return [_number((boxes[0].findtext(corner) or "").strip(), corner) for corner in CORNERS]
 
 
 def _number(stated: str, name: str) -> float:

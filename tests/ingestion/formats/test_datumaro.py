@@ -54,6 +54,14 @@ def test_formats(datumaro, data, format_, name, images, boxes, levels, classes):
 
 
 @pytest.mark.realdata
+def test_masks_that_are_indices_in_one_picture_are_kept(datumaro, data):
+    source = read(data / ASSETS / "kitti_dataset/kitti_segmentation", "kitti_segmentation")
+    assert source.notes == ()
+    assert source.records.annotations["segmentation"].null_count == 0
+    assert source.records.annotations["iscrowd"].to_pylist() == [1, 0, 0, 1, 0, 0]
+
+
+@pytest.mark.realdata
 def test_images_of_one_name_in_three_subsets_land(datumaro, data, warehouse, spark):
     folder = data / ASSETS / "cvat_dataset/for_images/export_project"
 

@@ -91,6 +91,7 @@ def test_boxes(stated, first_pixel, expected):
         pytest.param(f"<name>cat</name>{box('nan', 1, 2, 3)}", "xmin is 'nan'", id="nan"),
         pytest.param(f"<name>cat</name>{box('', 1, 2, 3)}", "xmin is ''", id="empty"),
         pytest.param("<name>cat</name>", "no <bndbox>", id="no box"),
+        pytest.param(f"<name>cat</name>{box(1, 1, 5, 5)}{box(1, 1, 9, 9)}", "2 <bndbox>, not one", id="two boxes"),
         pytest.param(f"<name> </name>{box(1, 2, 3, 4)}", "no <name>", id="no name"),
     ],
 )
