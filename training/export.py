@@ -29,7 +29,8 @@ def export(
     # Whoever loads it builds what transformers builds: where that is frozen BatchNorm, no batches are counted.
     with torch.device("meta"):
         again = auto_class(ARCHITECTURES[model.architecture].task).from_config(network.config)
-    state = {name: weight for name, weight in network.state_dict().items() if name in again.state_dict()}
+    built = again.state_dict()  # once: of a large network it takes as long as a training step
+    state = {name: weight for name, weight in network.state_dict().items() if name in built}
     network.save_pretrained(folder, state_dict=state)
     if any(isinstance(module, efficientnet.EfficientNetLite) for module in network.modules()):
         shutil.copyfile(efficientnet.__file__, folder / "backbone.py")

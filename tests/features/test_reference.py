@@ -12,18 +12,36 @@ from lakesight import delta, shapes
 from lakesight.config import Config
 from lakesight.errors import FormatError
 from lakesight.sections import IngestConfig
+from lakesight.warehouse import create_warehouse
 
 REFERENCE = Config(ingest=IngestConfig(content="reference"))
 
 
-@pytest.fixture
-def folder(warehouse, spark, tmp_path):
+@pytest.fixture(scope="module")
+def warehouse(spark, tmp_path_factory):
+    return create_warehouse(tmp_path_factory.mktemp("reference") / "root")
+
+
+@pytest.fixture(scope="module")
+def folder(warehouse, tmp_path_factory):
     """Six images, ingested by reference and built."""
-    path = shapes.write_coco(tmp_path / "s", split="train", num_images=6, seed=1)
+    path = shapes.write_coco(tmp_path_factory.mktemp("s"), split="train", num_images=6, seed=1)
     named = {"images": path.parent / "train", "annotations": path, "dataset": "d", "split": "train"}
     assert ingest_coco(warehouse.root, REFERENCE, **named).changes["images"].added == 6
     build(warehouse, REFERENCE)
     return path.parent / "train"
+
+
+@pytest.fixture
+def spoiled(folder):
+    """The folder while the first file has the bytes of the second, and the second is gone."""
+    one, two, *_ = sorted(folder.iterdir())
+    before = {path: path.read_bytes() for path in (one, two)}
+    one.write_bytes(two.read_bytes())
+    two.unlink()
+    yield folder
+    for path, content in before.items():
+        path.write_bytes(content)
 
 
 def read(warehouse):
@@ -50,12 +68,9 @@ def test_again_changes_nothing(warehouse, folder):
     assert delta.versions(warehouse, "images", "samples") == before
 
 
-def test_a_file_that_changed_or_went_is_not_taken_for_the_image(warehouse, folder):
+def test_a_file_that_changed_or_went_is_not_taken_for_the_image(warehouse, spoiled):
     from features.collate import Collate
 
-    one, two, *_ = sorted(folder.iterdir())
-    one.write_bytes(two.read_bytes())
-    two.unlink()
     rows = read(warehouse)
     assert sorted(row["image_id"] for row in rows if row["content"] is None) == [1, 2]
     import pyarrow as pa
