@@ -22,10 +22,35 @@ from training import fit, register
 from training.fit import TrainReport
 from training.register import ModelVersion
 
+JVM = (
+    "-Dspark.sql.codegen.wholeStage=false -Dspark.sql.codegen.factoryMode=NO_CODEGEN "
+    "-XX:+UnlockDiagnosticVMOptions -XX:-BytecodeVerificationRemote"
+)
+"""Of a few rows, to compile a query to Java takes longer than to run it; to verify Spark's own classes is no test of ours.
+
+The demo's JVMs are started as a user's.
+"""
+FIRST = (
+    "tests/test_demo.py",
+    "tests/pipelines/test_pipeline.py",
+    "tests/pipelines/test_folders.py",
+    "tests/serving/test_server.py",
+    "tests/lakesight/test_connect.py",
+    "tests/training/test_workers.py",
+    "tests/training/test_tune.py",
+)
+"""The longest file; beside it those that share the server, so that only one is started; and what must not run alone last."""
+
+
+def pytest_configure(config):
+    """For every JVM of the run: the session's, the server's, those of commands."""
+    os.environ["SPARK_SUBMIT_OPTS"] = JVM
+
 
 def pytest_collection_modifyitems(items):
-    """The end to end test first: it is the longest, and the others run beside it."""
-    items.sort(key=lambda item: item.path.name != "test_demo.py")
+    """Whole files are moved, those of `FIRST` alone."""
+    place = {path: number for number, path in enumerate(FIRST)}
+    items.sort(key=lambda item: place.get(item.nodeid.split("::")[0], len(FIRST)))
 
 
 def pytest_sessionfinish(session, exitstatus):
