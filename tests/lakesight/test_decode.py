@@ -80,7 +80,7 @@ def test_what_cannot_be_decoded_is_one_kind_of_error(content):
 @pytest.mark.parametrize("size", [8, 16, 64])
 @pytest.mark.parametrize("content", FILES.values(), ids=FILES)
 def test_the_registered_models_copy_is_bit_equal(content, size):
-    assert np.array_equal(pyfunc.resize(pyfunc.decode(content), size), resize(decode(content), size, size))
+    assert np.array_equal(pyfunc.resize(pyfunc.decode(content), (size, size)), resize(decode(content), size, size))
 
 
 def test_resizing_to_the_same_size_is_nothing():
