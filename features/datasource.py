@@ -10,6 +10,7 @@ from typing import Any
 import pyarrow as pa
 import ray.data
 from ray.data import Datasource, ReadTask
+from ray.data._internal.execution.resource_manager import ResourceManager
 from ray.data.block import BlockMetadata
 
 from features.plan import Read
@@ -18,6 +19,9 @@ from lakesight.snapshot import Unit
 
 TASK_BYTES = 32 * 2**20
 """Reads go together into tasks of so much: a task costs Ray as many CPU milliseconds as decoding 20 images."""
+LIMITS_S = 0.1
+"""How often Ray Data looks what it may use; its own second is spent in a loop that does not wait (2.60), with one task
+at a time: at its start, and so at that of every validation, it takes the cluster for empty."""
 Planned = tuple[Unit, Read]
 
 
@@ -51,6 +55,7 @@ def dataset(
     units: Sequence[Unit], reads: Sequence[Read], columns: Sequence[str] = SAMPLE_COLUMNS, *, masks: bool = False
 ) -> ray.data.Dataset:
     """`columns` and `epoch` of the planned rows, in the planned order; segmentations only with `masks`."""
+    ResourceManager.GLOBAL_LIMITS_UPDATE_INTERVAL_S = LIMITS_S  # type: ignore[assignment]  # there is no setting
     source = PlannedReads(units, reads, columns, masks)
     planned: ray.data.Dataset = ray.data.read_datasource(source, override_num_blocks=max(len(source.tasks), 1))
     return planned

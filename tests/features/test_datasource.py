@@ -1,8 +1,11 @@
 """Delta snapshot -> Ray Data -> batches: the planned rows, in the planned order, the same twice."""
 
+import inspect
+
 import numpy as np
 import pytest
 import torch
+from ray.data._internal.execution.resource_manager import ResourceManager
 
 from features.collate import Collate
 from features.datasource import TASK_BYTES, dataset
@@ -70,3 +73,7 @@ def test_validation_sees_every_image_once_and_as_it_is(splits, ray_cluster):
         expected = np.stack([x + width / 2, y + height / 2, width, height], axis=1) / size[0]
         np.testing.assert_allclose(labels["boxes"].numpy(), expected, rtol=1e-5)
         assert labels["class_labels"].tolist() == [a["label"] for a in annotations]
+
+
+def test_ray_reads_the_interval_that_is_set():
+    assert "self.GLOBAL_LIMITS_UPDATE_INTERVAL_S" in inspect.getsource(ResourceManager.get_global_limits)
