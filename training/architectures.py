@@ -139,7 +139,7 @@ def _size(model: ModelConfig, facts: Facts) -> dict[str, Any]:
     """What the configuration has to know of the input's size."""
     if not facts.one_size:
         return {}
-    if model.config.get("image_size", model.image_size) != model.image_size:
+    if model.config.get("image_size", model.image_size) not in (model.image_size, [*model.input_size]):
         raise ConfigError(
             f"{model.architecture} takes images of one size only, and two are given",
             where=f"model.image_size={model.image_size}, model.config.image_size={model.config['image_size']}",

@@ -56,6 +56,8 @@ def test_a_wrong_setting_is_refused_with_what_to_do(override, message):
 def test_a_vit_is_built_for_the_size_of_its_images(size):
     model = configuration.load(None, ["model.architecture=vit", f"model.image_size={json.dumps(size)}"]).model
     assert network_config(model, CLASSES).image_size == size
+    again = replace(model, config={"image_size": [*model.input_size]})  # as YAML says it
+    assert network_config(again, CLASSES).image_size == size
     with pytest.raises(ConfigError, match="one size only"):
         network_config(replace(model, config={"image_size": 224}), CLASSES)
 
