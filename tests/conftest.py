@@ -22,14 +22,8 @@ from training import fit, register
 from training.fit import TrainReport
 from training.register import ModelVersion
 
-JVM = (
-    "-Dspark.sql.codegen.wholeStage=false -Dspark.sql.codegen.factoryMode=NO_CODEGEN "
-    "-XX:+UnlockDiagnosticVMOptions -XX:-BytecodeVerificationRemote"
-)
-"""Of a few rows, to compile a query to Java takes longer than to run it; to verify Spark's own classes is no test of ours.
-
-The demo's JVMs are started as a user's.
-"""
+JVM = "-XX:+UnlockDiagnosticVMOptions -XX:-BytecodeVerificationRemote"
+"""To verify Spark's own classes is no test of ours. The demo's JVMs do even that, as a user's."""
 FIRST = (
     "tests/test_demo.py",
     "tests/pipelines/test_pipeline.py",
