@@ -1,6 +1,6 @@
 """Image bytes in a Delta table: our layout, and what Spark and pyarrow write by default, scanned and read at random.
 
-Ours is read as the loader reads it: mapped into memory, its footer kept. Peers are read as pyarrow reads by default.
+Ours is read as the loader reads it: mapped into memory, mapping and footer kept. Peers are read as pyarrow reads by default.
 A reader takes row groups whole. Spark (and delta-rs) start a new one at 128 MB, pyarrow at a million rows: a file is
 one. What a random row can gain is so bounded by the bytes of a row group, which the notes state.
 """
@@ -55,7 +55,7 @@ def _compare(mine: list[Path], theirs: list[Path], peer_name: str, whole: str, r
         goal=SCAN,
         repeats=repeats,
         often=OFTEN,
-        note="after OPTIMIZE; what is left is a copy out of the page cache, into memory that is new to the process",
+        note="after OPTIMIZE; what is left is one copy of each byte, out of the page cache",
     )
     sizes = [group_megabytes(files) for files in (mine, theirs)]
     yield side_by_side(

@@ -26,8 +26,10 @@ READABLE_FEATURES = {"timestampNtz", "deletionVectors", "columnMapping", "v2Chec
 PHYSICAL_NAME = b"delta.columnMapping.physicalName"
 NARROW_ROWS = 2**17
 """Rows without image bytes that are read at once."""
-FOOTERS = 256
-"""Files whose footer is kept: a shuffled epoch comes back to a file once a row group, and parsing is slow."""
+FOOTERS, MAPPED = 256, 8
+"""Files whose footer is kept, and that stay mapped: a shuffled epoch comes back to a file once a row group. Parsing is
+slow; and to map a page again takes as long as to copy it. Of files of the usual size 1 GB is then resident at most, and
+that is the system's cache, not memory of its own."""
 
 
 @dataclass(frozen=True)
@@ -160,9 +162,9 @@ def opened(path: str) -> pq.ParquetFile:
     """
     try:
         status = Path(path).stat()
-        footer = _footer(path, status.st_size, status.st_mtime_ns)
+        file = path, status.st_size, status.st_mtime_ns
         # Spark's old timestamps would overflow as nanoseconds.
-        return pq.ParquetFile(_source(path), metadata=footer, coerce_int96_timestamp_unit="us")
+        return pq.ParquetFile(_source(*file), metadata=_footer(*file), coerce_int96_timestamp_unit="us")
     except FileNotFoundError as error:
         raise TableError(
             "a file of the table is gone",
@@ -179,7 +181,8 @@ def _footer(path: str, size: int, modified: int) -> pq.FileMetaData:
     return pq.read_metadata(path)
 
 
-def _source(path: str) -> str | pa.MemoryMappedFile:
+@lru_cache(MAPPED)
+def _source(path: str, size: int, modified: int) -> str | pa.MemoryMappedFile:
     """The file mapped into memory, which spares a copy; file systems that do not map (some FUSE mounts) are read."""
     try:
         return pa.memory_map(path)

@@ -28,7 +28,9 @@ from features.torch_dataset import PlannedBatches
 from lakesight.warehouse import Warehouse
 
 def resident():
-    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    # Less the pages of mapped files: they are the system's cache, and it takes them back when it wants.
+    _, resident, shared, *_ = map(int, Path("/proc/self/statm").read_text().split())
+    return (resident - shared) * os.sysconf("SC_PAGE_SIZE")
 
 (split,) = read_splits(Warehouse(Path(sys.argv[1])), "d", ["train"])
 steps = split.num_rows // 32
