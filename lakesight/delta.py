@@ -23,6 +23,8 @@ from lakesight.warehouse import Warehouse
 
 ROWS_PER_GROUP = 64
 """Of tables with image bytes: a random row costs one row group of some 8 MB, not the file."""
+NARROW_ROWS_PER_GROUP = 2**16
+"""Of other tables: a writer holds a row group in several forms, and lists of polygons are some 300 bytes a row."""
 TARGET_FILE_BYTES = 256 * 2**20
 COMMIT_BYTES = 128 * 2**20
 """Image bytes are appended so many at a time: delta-rs holds some four times as much until they are committed."""
@@ -160,7 +162,7 @@ def commit(
             return False
         once = CommitProperties(app_transactions=[Transaction(app_id, txn)])
         how: dict[str, Any] = {
-            "writer_properties": _writer_properties(table),
+            "writer_properties": writer_properties(table),
             "commit_properties": once,
             "schema_mode": OTHERS_STAY,
         }
@@ -185,7 +187,7 @@ def append(warehouse: Warehouse, name: str, tables: Iterable[pa.Table]) -> None:
             rows,
             mode="append",
             schema_mode=OTHERS_STAY,
-            writer_properties=_writer_properties(table),
+            writer_properties=writer_properties(table),
         )
 
 
@@ -207,9 +209,12 @@ def last_txn(warehouse: Warehouse, name: str, app_id: str) -> int:
     return open_table(warehouse, name).transaction_version(app_id) or 0
 
 
-def _writer_properties(table: Table) -> WriterProperties:
+def writer_properties(table: Table) -> WriterProperties:
+    """How delta-rs writes the files of a table."""
     if table.bytes_column is None:
-        return WriterProperties(compression="SNAPPY", statistics_truncate_length=64)
+        return WriterProperties(
+            compression="SNAPPY", max_row_group_size=NARROW_ROWS_PER_GROUP, statistics_truncate_length=64
+        )
     bare = ColumnProperties(dictionary_enabled=False, statistics_enabled="NONE")
     return WriterProperties(
         compression="UNCOMPRESSED",

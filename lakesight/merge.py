@@ -68,7 +68,13 @@ def merge_arrow(
             return Change(added=rows.num_rows)
         done = (
             delta.open_table(warehouse, name)
-            .merge(source, keys, source_alias="s", target_alias="t")
+            .merge(
+                source,
+                keys,
+                source_alias="s",
+                target_alias="t",
+                writer_properties=delta.writer_properties(table),
+            )
             .when_matched_delete(predicate="s.gone")
             .when_matched_update(values, predicate=f"NOT s.gone AND ({differs})")
             .when_not_matched_insert({c: f"s.{c}" for c in table.arrow.names}, predicate="NOT s.gone")

@@ -101,7 +101,7 @@ Read: TypeAlias = pa.Table | bytes
 def read_piece(piece: Piece) -> Read:
     """What can be said of a piece, decoded by `BOXES`, before the flavour of the file is known."""
     if piece.records is not None:
-        with suppress(UnicodeDecodeError):  # in a segmentation, which was not looked at yet
+        with suppress(pa.ArrowInvalid):  # no UTF-8 in a segmentation, which was not looked at yet
             columns = _box_columns(piece.records, np.arange(len(piece.records)), None, whole_image=False)
             return records(ANNOTATION_RECORDS, columns, [])
     return piece.text

@@ -112,17 +112,21 @@ def refusal(ordinal: int, raw: bytes, rule: str, why: str) -> dict[str, Any]:
 
 
 def records(schema: pa.Schema, columns: dict[str, Any], refused: Refused) -> pa.Table:
-    """Good records by column, those left out NULL, and then the refused ones."""
+    """Good records by column, those left out NULL, and then the refused ones.
+
+    Raises:
+        pa.ArrowInvalid: bytes of a text are no UTF-8.
+    """
     rows = len(columns["ordinal"])
     arrays = [pa.array(columns[f.name], f.type) if f.name in columns else pa.nulls(rows, f.type) for f in schema]
     good = pa.table(arrays, schema=schema)
     return pa.concat_tables([good, pa.Table.from_pylist(refused, schema=schema)]) if refused else good
 
 
-def json_or_none(raw: msgspec.Raw) -> str | None:
-    """A JSON value as it is written; NULL for null."""
+def json_or_none(raw: msgspec.Raw) -> bytes | None:
+    """A JSON value as it is written, which Arrow takes for text if it is UTF-8; NULL for null."""
     found = bytes(raw)
-    return None if found == NULL else found.decode()
+    return None if found == NULL else found
 
 
 def further(raw: bytes, known: set[str]) -> dict[str, str]:
