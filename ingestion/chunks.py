@@ -5,7 +5,6 @@ categories; it goes the way every file goes. What stays in memory of the whole i
 annotations' ids. `sources` has a row a part: `file.json#0`, `file.json#1`, ...
 """
 
-import ctypes
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
@@ -23,6 +22,7 @@ from ingestion.records import Records
 from ingestion.source import Source, require_images, require_names
 from lakesight import delta, progress
 from lakesight.config import Config
+from lakesight.malloc import give_back
 from lakesight.merge import Change
 from lakesight.tables import LONG
 from lakesight.warehouse import Warehouse
@@ -67,7 +67,7 @@ def ingest_coco_in_chunks(
                 reports.append(ingest(root, config, dataset, partial(_given, source), force=force))
                 seen = pa.chunked_array([*seen.chunks, *source.records.annotations["annotation_id"].chunks], LONG)
                 advance(done)
-                _give_back()
+                give_back()
     return _total(reports, _refused(Warehouse(root.resolve()), dataset, f"{annotations.resolve()}#"))
 
 
@@ -84,12 +84,14 @@ def read_parts(annotations: Path, chunk_bytes: int) -> Iterator[Records]:
     """
     with file_bytes(annotations) as data:
         if len(data) <= chunk_bytes:
-            yield parse(data, str(annotations))
+            whole = parse(data, str(annotations))
+            give_back()
+            yield whole
             return
         rest = survey(data, str(annotations), chunk_bytes, allow_orphans=True)
         for part, _ in parts(data, rest, str(annotations), chunk_bytes):
             yield part
-            _give_back()
+            give_back()
 
 
 def _refused(warehouse: Warehouse, dataset: str, prefix: str) -> dict[str, int]:
@@ -98,14 +100,6 @@ def _refused(warehouse: Warehouse, dataset: str, prefix: str) -> dict[str, int]:
     rows = delta.read(warehouse, "quarantine", columns=["source_uri", "errors"], where=where).to_pylist()
     mine = (row["errors"] for row in rows if row["source_uri"].startswith(prefix))
     return dict(Counter(error["rule"] for errors in mine for error in errors).most_common())
-
-
-def _give_back() -> None:
-    """What is freed stays with the allocators, part after part, unless they are told."""
-    pa.default_memory_pool().release_unused()
-    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc's
-    if trim is not None:
-        trim(0)
 
 
 def _total(reports: Sequence[IngestReport], refused: dict[str, int]) -> IngestReport:

@@ -23,7 +23,7 @@ from lakesight.warehouse import Warehouse
 
 ROWS_PER_GROUP = 64
 """Of tables with image bytes: a random row costs one row group of some 8 MB, not the file."""
-NARROW_ROWS_PER_GROUP = 2**16
+NARROW_ROWS_PER_GROUP = 2**15
 """Of other tables: a writer holds a row group in several forms, and lists of polygons are some 300 bytes a row."""
 TARGET_FILE_BYTES = 256 * 2**20
 COMMIT_BYTES = 128 * 2**20

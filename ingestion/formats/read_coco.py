@@ -15,6 +15,7 @@ from ingestion.formats.windows import Bytes
 from ingestion.records import Records
 from ingestion.source import Source, require_any_file, require_images, require_names
 from lakesight.errors import FormatError, UserError
+from lakesight.malloc import give_back
 from lakesight.tables import STRING
 
 
@@ -136,6 +137,7 @@ def _refuse_ambiguous(images: pa.Table, places: Mapping[str, Sequence[str]]) -> 
 
 def _records(data: Bytes, annotations: Path, allow_orphans: bool) -> Records:
     records = parse(data, str(annotations))
+    give_back()
     if not allow_orphans:
         _refuse_orphans(records, str(annotations))
     return records

@@ -1,4 +1,4 @@
-"""Memory that is taken and given back again and again is not faulted in anew."""
+"""Memory that is taken again and again is not faulted in anew; and what is free goes back when it is told to."""
 
 import subprocess
 import sys
@@ -6,6 +6,8 @@ import sys
 import pytest
 
 from lakesight.malloc import ENVIRONMENT
+
+LINUX = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="glibc's")
 
 BATCHES = """
 import resource
@@ -27,8 +29,33 @@ def faults(setting="", **environment):
     return int(subprocess.run(command, capture_output=True, check=True, env=environment).stdout)
 
 
-@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="glibc's")
+@LINUX
 def test_blocks_are_kept_for_the_next_batch():
     usual = faults()
     assert faults("from lakesight.malloc import keep_memory; keep_memory()") < usual / 4
     assert faults(**ENVIRONMENT) < usual / 4
+
+
+RECORDS = """
+from pathlib import Path
+{}
+def resident():
+    return int(Path("/proc/self/statm").read_text().split()[1]) * 4096
+
+records = [bytes(4000) for _ in range(25_000)]
+held = records.pop()  # on top of the heap
+before = resident()
+del records
+{}
+print(before - resident())
+"""
+
+
+def given_back(imports="", call=""):
+    command = [sys.executable, "-c", RECORDS.format(imports, call)]
+    return int(subprocess.run(command, capture_output=True, check=True).stdout)
+
+
+@LINUX
+def test_what_is_free_goes_back():
+    assert given_back("from lakesight.malloc import give_back", "give_back()") > 80e6 > 20e6 > given_back()

@@ -51,3 +51,15 @@ def test_new_rows_leave_the_files_of_the_table_alone(held):
     before = set(delta.open_table(held, "categories").file_uris())
     merge(held, ("a", 2, "hen"))
     assert before < set(delta.open_table(held, "categories").file_uris())
+
+
+@pytest.mark.parametrize("again", [False, True], ids=["appended", "merged"])
+def test_row_groups_are_of_a_bounded_size(held, monkeypatch, again):
+    monkeypatch.setattr(delta, "NARROW_ROWS_PER_GROUP", 1024)  # a writer rounds to batches of it
+    rows = [("c", i, "owl") for i in range(3000)]
+    if again:
+        merge(held, *rows)
+        rows = [(dataset, i, "emu") for dataset, i, _ in rows]
+    merge(held, *rows)
+    units = [unit.num_rows for unit in delta.plan(held, "categories").units]
+    assert max(units) == 1024, units
