@@ -1,8 +1,8 @@
 """The allocators, told to keep memory that is freed, or to give it back.
 
-By itself glibc's malloc gives large blocks back to the kernel when they are freed, and the next ones are faulted in page
-by page: as much time as resizing takes, and a fifth of that of reading an image. Small ones stay with it: after a file
-of a million small objects that is as much memory as what was made of them.
+By itself glibc's malloc gives large blocks back to the kernel when they are freed, and the next ones are faulted in
+page by page: as much time as resizing takes, and a fifth of that of reading an image. Small ones stay with it: after a
+file of a million small objects that is as much memory as what was made of them.
 """
 
 import ctypes
