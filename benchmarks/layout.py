@@ -1,8 +1,8 @@
 """Image bytes in a Delta table: our layout, and what Spark and pyarrow write by default, scanned and read at random.
 
 Ours is read as the loader reads it: mapped into memory, mapping and footer kept. Peers are read as pyarrow reads by
-default. A reader takes row groups whole. Spark (and delta-rs) start a new one at 128 MB, pyarrow at a million rows: a file is
-one. What a random row can gain is so bounded by the bytes of a row group, which the notes state.
+default. A reader takes row groups whole. Spark (and delta-rs) start a new one at 128 MB, pyarrow at a million rows: a
+file is one. What a random row can gain is so bounded by the bytes of a row group, which the notes state.
 """
 
 import tempfile
