@@ -44,6 +44,8 @@ LISTS = ("images", "annotations", "categories")
 SEGMENT_ID, PANOPTIC = "segment_id", "panoptic"
 """Attributes of a segment: its colour in the PNG as a number, and the keys of the annotation it came in, as JSON."""
 RULE = "annotation_record_valid"
+Crowd: TypeAlias = Int32 | bool | None
+"""COCO says 0 or 1; some writers Python's bools, and pandas null where it was not stated."""
 
 
 class _Box(msgspec.Struct, gc=False):
@@ -52,7 +54,7 @@ class _Box(msgspec.Struct, gc=False):
     category_id: Int64 | None = None
     bbox: list[float] | None = None
     area: float | None = None
-    iscrowd: Int32 = 0
+    iscrowd: Crowd = 0
     segmentation: msgspec.Raw = msgspec.Raw(NULL)
     keypoints: list[float] | None = None
     num_keypoints: Int32 | None = None
@@ -79,7 +81,7 @@ class _Segment(msgspec.Struct):
     category_id: Int64
     bbox: list[float] | None = None
     area: float | None = None
-    iscrowd: Int32 = 0
+    iscrowd: Crowd = 0
 
 
 class _Keys(msgspec.Struct):
@@ -207,7 +209,7 @@ def _box_columns(
         "category_id": [r.category_id for r in found],
         "bbox": [r.bbox for r in found],
         "area": [r.area for r in found],
-        "iscrowd": [r.iscrowd for r in found],
+        "iscrowd": [int(r.iscrowd or 0) for r in found],
         "segmentation": [json_or_none(r.segmentation) for r in found],
         "keypoints": [r.keypoints for r in found],
         "num_keypoints": [r.num_keypoints for r in found],
@@ -264,7 +266,7 @@ def _segment_columns(segments: Sequence[tuple[_Panoptic, Typed, str]]) -> dict[s
         "category_id": [r.category_id for r in found],
         "bbox": [r.bbox for r in found],
         "area": [r.area for r in found],
-        "iscrowd": [r.iscrowd for r in found],
+        "iscrowd": [int(r.iscrowd or 0) for r in found],
         "attributes": [
             {**further(s.raw, known), SEGMENT_ID: str(s.record.id), PANOPTIC: shared} for _, s, shared in segments
         ],

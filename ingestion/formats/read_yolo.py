@@ -39,6 +39,7 @@ def read_yolo(*, data: Path, dataset: str, in_tasks: InTasks | None = None) -> S
     yolo = read_yaml(data)
     files = Files()
     notes = [f"`{name}` of {data.name} is taken as a split" for name in yolo.further]
+    notes += [f"`test` of {data.name} leads nowhere, and is left out: {entry}" for entry in yolo.absent]
     splits: dict[str, str] = {}
     for split, places in yolo.places.items():
         names = [name for place in places for name in _images(place, yolo.root, files)]

@@ -14,6 +14,8 @@ from lakesight.errors import FormatError, UserError
 
 SPLITS = ("train", "val", "test")
 """Of an image in several, the first counts; other names come behind."""
+MAY_BE_ABSENT = "test"
+"""Roboflow names it where it has made none, and Ultralytics never looks for it."""
 NO_SPLITS = {"path", "names", "nc", "download", "yaml_file", "images", "labels", "masks", "license", "readme"}
 """Keys that may lead to a folder or a .txt file and mean something else."""
 EXPECTED = (
@@ -29,6 +31,8 @@ class YoloData:
     places: dict[str, list[Path]]
     further: tuple[str, ...]
     """Splits of `places` that are none of YOLO's."""
+    absent: tuple[str, ...]
+    """Places of `test` that are not there."""
     names: dict[int, str]
     kpt_shape: KptShape | None
 
@@ -50,13 +54,18 @@ def read_yaml(file: Path) -> YoloData:
     named = {split: [key for key in stated if KNOWN.get(str(key).lower()) == split] for split in SPLITS}
     further = tuple(key for key, value in stated.items() if _is_further(key, value, root))
     named |= {key: [key] for key in further}
-    places = {
-        split: [place for key in keys for place in _places(stated[key], key, root, file)]
-        for split, keys in named.items()
-    }
+    absent: list[str] = []
+    places: dict[str, list[Path]] = {split: [] for split in named}
+    for split, key in ((split, key) for split, keys in named.items() for key in keys):
+        for entry in _entries(stated[key], key, file):
+            place = _place(entry, root)
+            if split == MAY_BE_ABSENT and not place.exists():
+                absent.append(entry)
+            else:
+                places[split].append(_inside(place, entry, key, root, file))
     if not any(places.values()):
-        raise _wrong(file, "it names no `train`, `val` or `test`")
-    return YoloData(root, places, further, _names(stated, file), _kpt_shape(stated, file))
+        raise _wrong(file, "it names no `train`, `val` or `test`" + (", that is there" if absent else ""))
+    return YoloData(root, places, further, tuple(absent), _names(stated, file), _kpt_shape(stated, file))
 
 
 def _is_further(key: object, value: object, root: Path) -> bool:
@@ -92,33 +101,38 @@ def _load(file: Path) -> dict[str, Any]:
     return stated
 
 
-def _places(value: object, split: str, root: Path, file: Path) -> list[Path]:
+def _entries(value: object, key: str, file: Path) -> list[str]:
     if not value:  # `test: # optional`
         return []
     entries: list[Any] = value if isinstance(value, list) else [value]
     if not all(isinstance(entry, str) and entry and "\0" not in entry for entry in entries):
-        raise _wrong(file, f"`{split}` is neither a path nor a list of paths")
-    found = []
-    for entry in entries:
-        place = (root / entry).resolve()
-        if not place.exists() and entry.startswith("../"):  # Roboflow writes ../train/images for train/images
-            place = (root / entry.removeprefix("../")).resolve()
-        if not place.exists():
-            raise UserError(
-                f"`{split}` leads nowhere",
-                where=f"{file}: {entry}",
-                expected=f"a folder or .txt file in {root}",
-                fix="correct the path, or `path`, which it counts from",
-            )
-        if not place.is_relative_to(root):
-            raise UserError(
-                f"`{split}` leads out of the data set's folder",
-                where=f"{file}: {entry}",
-                expected=f"a path in {root}",
-                fix="set `path` to a folder that holds all images",
-            )
-        found.append(place)
-    return found
+        raise _wrong(file, f"`{key}` is neither a path nor a list of paths")
+    return entries
+
+
+def _place(entry: str, root: Path) -> Path:
+    place = (root / entry).resolve()
+    if not place.exists() and entry.startswith("../"):  # Roboflow writes ../train/images for train/images
+        place = (root / entry.removeprefix("../")).resolve()
+    return place
+
+
+def _inside(place: Path, entry: str, key: str, root: Path, file: Path) -> Path:
+    if not place.exists():
+        raise UserError(
+            f"`{key}` leads nowhere",
+            where=f"{file}: {entry}",
+            expected=f"a folder or .txt file in {root}",
+            fix="correct the path, or `path`, which it counts from",
+        )
+    if not place.is_relative_to(root):
+        raise UserError(
+            f"`{key}` leads out of the data set's folder",
+            where=f"{file}: {entry}",
+            expected=f"a path in {root}",
+            fix="set `path` to a folder that holds all images",
+        )
+    return place
 
 
 def _names(stated: Mapping[str, Any], file: Path) -> dict[int, str]:

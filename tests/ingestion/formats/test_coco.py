@@ -116,6 +116,13 @@ def test_a_bad_record_costs_itself(record, why):
     assert why in bad[0]["refused_because"]
 
 
+@pytest.mark.parametrize(("stated", "crowd"), [(None, 0), (False, 0), (True, 1), (0.0, 0), (1.0, 1), (2, 2)])
+@pytest.mark.parametrize("further", [{}, {"score": 1}], ids=["COCO's keys", "more"])
+def test_a_crowd_is_a_number(stated, crowd, further):
+    (box,) = parse(annotations=[BOX | {"iscrowd": stated} | further]).annotations.to_pylist()
+    assert (box["iscrowd"], box["refused_by"]) == (crowd, None)
+
+
 def test_bad_images_and_categories_cost_themselves():
     found = parse(images=[IMAGE, {"id": 2}], categories=[CATEGORY, {"id": 3, "name": 5}])
     assert [r["refused_by"] for r in found.images.to_pylist()] == [None, "image_record_valid"]

@@ -198,6 +198,14 @@ def test_splits_of_other_names(folder):
     assert not any("labels" in note or "note" in note or "site" in note for note in source.notes)
 
 
+@pytest.mark.parametrize("test", ["../test/images", "[images/val, ../test/images]"], ids=["no place", "one of two"])
+def test_a_test_split_that_was_never_made_is_left_out(folder, test):
+    source = read(folder(BOTH, {}, f"train: ../images/train\ntest: {test}\nnames: [cat]"))
+    images, _ = rows(source)
+    assert {row["split"] for row in images.values()} == {"train"} | ({"test"} if "val" in test else set())
+    assert "`test` of data.yaml leads nowhere, and is left out: ../test/images" in source.notes
+
+
 def test_names_are_ids_by_index(folder):
     source = read(folder(BOTH, {}, YAML.replace("{0: cat, 1: dog}", "{7: dog, 3: cat}")))
     assert source.records.categories.select(["category_id", "name"]).to_pydict() == {
@@ -227,6 +235,8 @@ def test_lists_name_what_is_not_there_and_what_must_not_be_read(folder, tmp_path
         ("names: [a]", "names no `train`"),
         ("train: images/train", "`names`"),
         ("train: images/train\nnames: {a: 0}", "no class index"),
+        ("train: images/train\nval: images/nowhere\nnames: [a]", "`val` leads nowhere"),
+        ("test: images/nowhere\nnames: [a]", "that is there"),
         ("train: images/train\nnames: [[a]]", "no class index"),
         ("train: images/train\nnames: [a]\nnc: 2", "`nc` is 2"),
         ("train: images/train\nnames: [a]\nkpt_shape: [17, 4]", "`kpt_shape`"),
