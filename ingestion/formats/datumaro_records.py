@@ -6,7 +6,7 @@ module is run by the interpreter of datumaro's environment, and imports nothing 
 
 import csv
 import json
-from collections.abc import Callable, Iterator, Sequence, Set
+from collections.abc import Callable, Iterable, Iterator, Sequence, Set
 from pathlib import Path
 from typing import NamedTuple
 from xml.etree import ElementTree
@@ -91,6 +91,20 @@ def _label_me(data: bytes, _: Path) -> Records:
     root, found, without = _xml(data, lambda root: _parts(root, ("object",)))
     unread = [] if root.tag != "annotation" else [*_unread_of_label_me([one.element for one in found])]
     return Records([one.name for one in found], without, unread)
+
+
+def of_one_image(files: Iterable[Path]) -> Iterator[tuple[Path, Path]]:
+    """(file of LabelMe, the one before it that is of the same image, by folder and name but for the suffix)."""
+    seen = dict[tuple[str, str], Path]()
+    for file in files:
+        try:
+            root, *_ = _xml(file.read_bytes(), lambda _: [])
+        except Exception:  # its reader says what is wrong with it
+            continue
+        name = root.findtext("filename", "")
+        first = seen.setdefault((root.findtext("folder", ""), _stem(name)), file)
+        if name and first != file:
+            yield file, first
 
 
 def _unread_of_label_me(objects: list[Element]) -> Iterator[tuple[list[int], str]]:
@@ -250,8 +264,13 @@ def _unread_of_faces(lines: list[str]) -> Iterator[tuple[Sequence[int], str]]:
 
 
 def _miscounted(said: list[str]) -> str | None:
-    """What is wrong with the lines that follow an image: their number, and a face each."""
+    """What is wrong with the lines that follow an image: their number, and a face each.
+
+    No line at all is an image without faces, as datumaro writes it.
+    """
     count, *boxes = said
+    if not count.strip() and not boxes:
+        return None
     if not count.strip():
         return "no number of faces follows; 0 says that there are none"
     if not count.strip().isdecimal():

@@ -21,7 +21,7 @@ from traceback import walk_tb
 from typing import Any, NamedTuple, NoReturn
 
 from ingestion.formats.datumaro_annotations import KEPT, as_stated, mend_crowds
-from ingestion.formats.datumaro_records import SUFFIXES, records
+from ingestion.formats.datumaro_records import SUFFIXES, of_one_image, records
 
 MENDED = {"cvat": True, "label_me": True, "kitti": True, "vott_csv": True, "vott_json": True, "wider_face": True}
 MENDED |= {"mot_seq": False, "open_images": False}
@@ -105,6 +105,11 @@ def _read_mended(read: "_Read", folder: str, mirror: str, format_: str, out: "_L
 
 
 def _leave_out_unread(mirror: Path, format_: str, out: "_LeftOut") -> None:
+    if format_ == "label_me":  # its reader ends with the second file of an image
+        for file, first in list(of_one_image(sorted(mirror.rglob(STATED[format_])))):
+            of = first.relative_to(mirror).as_posix()
+            out.refused[f"{file.relative_to(mirror).as_posix()}: it is of the same image as {of}"] = None
+            file.unlink()  # the link
     for file in sorted(mirror.rglob(STATED[format_])):
         found = records(file, format_)
         if found is None or not found.unread:

@@ -127,6 +127,10 @@ def without_an_image(folder):
     sorted(folder.glob("**/image_2/*.png"))[0].unlink()
 
 
+def a_second_file_of_an_image(folder):
+    shutil.copy(folder / "Annotations/subset1/img1.xml", folder / "Annotations/subset1/img2.xml")
+
+
 def no_text(folder):
     sorted(folder.glob("**/label_2/*.txt"))[0].write_bytes(b"\xff\xfe\0")
 
@@ -146,6 +150,8 @@ def no_text(folder):
          6, 5, "annotations.xml: <image> 1 img0.jpg: <box> 1: label 'no' is not declared"),
         ("label_me", "labelme_dataset", replaced("**/*.xml", "<x>", "<x>a"), 1, 6,
          "Annotations/subset1/img1.xml: <object> 1: ValueError: could not convert string to float: 'a43'"),
+        ("label_me", "labelme_dataset", a_second_file_of_an_image, 1, 7,
+         "Annotations/subset1/img2.xml: it is of the same image as Annotations/subset1/img1.xml"),
         ("vott_json", "vott_json_dataset/dataset", replaced("*.json", '"left": ', '"left": "x", "other": '), 3, 4,
          "train-export.json: asset 0d3de147f: region 1: ValueError: could not convert string to float: 'x'"),
         ("wider_face", "widerface_dataset", replaced(FACES, "1 1 2 2", "1 x 2 2"), 3, 8,
@@ -158,7 +164,7 @@ def no_text(folder):
          "wider_face_split/wider_face_train_bbx_gt.txt: UnicodeDecodeError: .* byte 0xff"),
     ],
     ids=[
-        *("cvat", "kitti", "kitti, no text", "no image", "label that is none", "labelme", "vott", "face"),
+        *("cvat", "kitti", "kitti, no text", "no image", "label that is none", "labelme", "second file", "vott", "face"),
         *("number of faces", "path of faces", "faces, no text"),
     ],
 )  # fmt: skip

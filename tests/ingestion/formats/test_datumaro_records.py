@@ -24,7 +24,8 @@ def cvat(shape="", image="", kind="project"):
     [
         ("wider_face", "f.txt", FACES + "0--A/y.jpg\n0\n0 0 0 0 0 0 0 0 0 0 \n0--A/z.jpg\n0\n", {}),
         ("wider_face", "f.txt", "0--A/x.jpg\n0--A/y.jpg\n", {}),  # a list of images
-        ("wider_face", "f.txt", FACES + "0--A/y.jpg\n", {"line 4": "0--A/y.jpg: no number of faces follows"}),
+        ("wider_face", "f.txt", "0--A/y.jpg\n" + FACES + "0--A/z.jpg\n", {}),  # as datumaro writes images without faces
+        ("wider_face", "f.txt", FACES + "0--A/y.jpg\n\n1 2 3 4\n", {"line 4": "0--A/y.jpg: no number of faces follows"}),
         ("wider_face", "f.txt", FACES + "0--A/y.jpg\nx\n1 2 3 4\n", {"line 4": "0--A/y.jpg: its number of faces is 'x'"}),
         ("wider_face", "f.txt", FACES + "0--A/y.jpg\n-1\n", {"line 4": "0--A/y.jpg: its number of faces is '-1'"}),
         ("wider_face", "f.txt", "0--A/y.jpg\n2\n1 2 3 4\n" + FACES, {"line 1": "0--A/y.jpg: its number of faces is 2"}),
