@@ -150,10 +150,9 @@ def _link_files(folder: Path, mirror: Path) -> None:
     # It refuses names that lead out, and would follow the links for that; where they lead is looked at by our reader.
     os_util._is_within_base = lambda path, base: Path(os.path.normpath(path)).is_relative_to(base)
     for path in folder.rglob("*"):
-        target = mirror / path.relative_to(folder)
-        if path.is_dir() and not path.is_symlink():
-            target.mkdir(parents=True, exist_ok=True)
-        else:
+        # Folders without a file are left out: an empty `instance` hides all subsets of KITTI's boxes but one.
+        if path.is_symlink() or not path.is_dir():
+            target = mirror / path.relative_to(folder)
             target.parent.mkdir(parents=True, exist_ok=True)
             target.symlink_to(path)
 

@@ -183,6 +183,17 @@ def test_a_record_that_ends_a_reader_costs_itself(
 
 
 @pytest.mark.realdata
+def test_an_empty_folder_of_masks_hides_no_boxes(datumaro, data, tmp_path):
+    for subset in ("testing", "training"):
+        source = data / ASSETS / "kitti_dataset/kitti_detection/training"
+        folder = shutil.copytree(source, tmp_path / subset, copy_function=shutil.copyfile)
+        (folder / "instance").mkdir()  # as datumaro's own writer leaves it
+    source = read(tmp_path, "kitti")
+    assert sorted(source.records.images["split"].to_pylist()) == ["test"] * 2 + ["train"] * 2
+    assert source.records.annotations.num_rows == 2 * 5
+
+
+@pytest.mark.realdata
 def test_where_nothing_is_left_the_reason_is_told(datumaro, data, tmp_path):
     folder = shutil.copytree(data / ASSETS / "cvat_dataset/for_video", tmp_path / "in", copy_function=shutil.copyfile)
     bomb = '<!DOCTYPE a [<!ENTITY l0 "ha"><!ENTITY l1 "&l0;&l0;">]><annotations>&l1;</annotations>'
