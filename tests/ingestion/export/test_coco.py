@@ -66,7 +66,10 @@ def plain(file: dict, flavour: str) -> dict:
         if "segments_info" in record:
             record["segments_info"] = sorted(map(_stated, record["segments_info"]), key=lambda s: s["id"])
     for name in records:
-        file[name] = sorted(records[name], key=lambda r: json.dumps(r, sort_keys=True))
+        # By id first: 0 and 0.0 are the same, and their JSON is not.
+        file[name] = sorted(
+            records[name], key=lambda r: (r.get("id", r.get("image_id")), json.dumps(r, sort_keys=True))
+        )
     file["categories"] = [_stated(record) for record in file.get("categories", [])]
     return file
 
