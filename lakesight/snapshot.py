@@ -28,8 +28,8 @@ NARROW_ROWS = 2**17
 """Rows without image bytes that are read at once."""
 FOOTERS, MAPPED = 256, 8
 """Files whose footer is kept, and that stay mapped: a shuffled epoch comes back to a file once a row group. Parsing is
-slow; and to map a page again takes as long as to copy it. Of files of `TARGET_FILE_BYTES` 2 GB are then resident at most,
-which are the system's cache, not memory of its own."""
+slow; and to map a page again takes as long as to copy it. Of files of `TARGET_FILE_BYTES` that is 2 GB at most of the
+system's cache, not memory of the process's own."""
 
 
 @dataclass(frozen=True)
