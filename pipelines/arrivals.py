@@ -2,6 +2,7 @@
 
 import os
 from dataclasses import dataclass
+from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
@@ -76,12 +77,13 @@ def lies_in(folder: str, path: str) -> bool:
     return not os.path.islink(path) or Path(os.path.realpath(path)).is_relative_to(os.path.realpath(folder))  # noqa: PTH114 - called for each file
 
 
-def arriving(spark: "SparkSession", source: Path, *, where: str) -> "DataFrame":
+def arriving(spark: "SparkSession", source: Path, *, at: datetime, where: str) -> "DataFrame":
     """(path, modified_at, arrived_at, size_bytes, content) of the files under `source` that satisfy `where`.
 
-    What a link out of it leads to is left out.
+    `at` is when the update began, which is `arrived_at` of all that it finds. What a link out of it leads to is left
+    out.
     """
-    from pyspark.sql.functions import expr
+    from pyspark.sql.functions import expr, lit
 
     reader = spark.readStream.schema(FILE).option("recursiveFileLookup", "true")
     if on_databricks():
@@ -91,10 +93,10 @@ def arriving(spark: "SparkSession", source: Path, *, where: str) -> "DataFrame":
     # As everywhere in the pipeline only `select`, `selectExpr` and `where`: what else there is resolves the tables
     # too early, and the second run would read the first one's rows.
     files = reader.load(str(source)).where(f"length <= {MAX_FILE_BYTES} AND ({where})")
-    return files.where(flag_of(partial(lies_in, str(source)))(expr(PATH))).selectExpr(
-        f"{PATH} AS path",
-        "modificationTime AS modified_at",
-        "current_timestamp() AS arrived_at",
-        "length AS size_bytes",
+    return files.where(flag_of(partial(lies_in, str(source)))(expr(PATH))).select(
+        expr(PATH).alias("path"),
+        expr("modificationTime").alias("modified_at"),
+        lit(at).alias("arrived_at"),
+        expr("length").alias("size_bytes"),
         "content",
     )

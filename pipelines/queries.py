@@ -1,7 +1,7 @@
 """What the sets of the silver layer are, as Spark SQL over the datasets of the pipeline (pure).
 
 The counterpart of `ingestion/candidates.py`, where an id or pixels that are *taken* is explained. There the tables
-hold what came before; here all that ever came is looked at, in the order of `place`: the micro-batch it came with,
+hold what came before; here all that ever came is looked at, in the order of `place`: the update it came with,
 then the file's time, path and order. `source` is what states a record, and what `quarantine` names: a COCO file, or the
 whole of a VOC or YOLO data set.
 """
