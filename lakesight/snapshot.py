@@ -6,7 +6,6 @@ in no file at all; so the rows of a unit are what Spark would read, whatever wro
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from itertools import accumulate
 from pathlib import Path
 from typing import Any
@@ -15,9 +14,9 @@ from urllib.parse import unquote
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 from deltalake import DeltaTable
 
+from lakesight import parquet
 from lakesight.errors import TableError
 from lakesight.tables import TABLES, Column
 
@@ -26,10 +25,6 @@ READABLE_FEATURES = {"timestampNtz", "deletionVectors", "columnMapping", "v2Chec
 PHYSICAL_NAME = b"delta.columnMapping.physicalName"
 NARROW_ROWS = 2**17
 """Rows without image bytes that are read at once."""
-FOOTERS, MAPPED = 256, 8
-"""Files whose footer is kept, and that stay mapped: a shuffled epoch comes back to a file once a row group. Parsing is
-slow; and to map a page again takes as long as to copy it. Of files of `TARGET_FILE_BYTES` that is 2 GB at most of the
-system's cache, not memory of the process's own."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +60,7 @@ class Unit:
     def may_hold(self, column: str, low: int, high: int) -> bool:
         """Whether whole numbers from `low` to `high` can be in a column: False if the file's statistics exclude it."""
         stored = self.layout.physical.field(self.layout.logical.get_field_index(column)).name
-        with opened(self.path) as file:
+        with parquet.opened(self.path) as file:
             group = file.metadata.row_group(self.row_group)
         for chunk in map(group.column, range(group.num_columns)):
             if chunk.path_in_schema == stored and chunk.is_stats_set and chunk.statistics.has_min_max:
@@ -77,10 +72,7 @@ def _read(units: Sequence[Unit], columns: Sequence[str]) -> pa.Table:
     """The live rows of neighbouring row groups of a file: a call each costs a hundred times the narrow rows in it."""
     layout = units[0].layout
     stored = {layout.physical.field(layout.logical.get_field_index(name)).name for name in columns}
-    with opened(units[0].path) as file:
-        table = file.read_row_groups(
-            [u.row_group for u in units], columns=sorted(stored & set(file.schema_arrow.names))
-        )
+    table = parquet.read(units[0].path, [unit.row_group for unit in units], stored)
     starts = list(accumulate((unit.num_rows + len(unit.deleted) for unit in units), initial=0))
     deleted = [start + row for start, unit in zip(starts, units, strict=False) for row in unit.deleted]
     # Not from `table`: without columns it would have no rows.
@@ -154,44 +146,6 @@ class Snapshot:
             yield units
 
 
-def opened(path: str) -> pq.ParquetFile:
-    """The parquet file.
-
-    Raises:
-        TableError: it is gone.
-    """
-    try:
-        status = Path(path).stat()
-        file = path, status.st_size, status.st_mtime_ns
-        # Spark's old timestamps would overflow as nanoseconds.
-        return pq.ParquetFile(_source(*file), metadata=_footer(*file), coerce_int96_timestamp_unit="us")
-    except FileNotFoundError as error:
-        raise TableError(
-            "a file of the table is gone",
-            where=path,
-            expected="all files of the version that is read",
-            fix="VACUUM has removed old versions: read a later one, and keep `delta.deletedFileRetentionDuration` "
-            "longer than a run takes",
-        ) from error
-
-
-@lru_cache(FOOTERS)
-def _footer(path: str, size: int, modified: int) -> pq.FileMetaData:
-    """`size` and `modified` are what a file that replaces another one differs in."""
-    return pq.read_metadata(path)
-
-
-@lru_cache(MAPPED)
-def _source(path: str, size: int, modified: int) -> str | pa.MemoryMappedFile:
-    """The file mapped into memory, which spares a copy; file systems that do not map (some FUSE mounts) are read."""
-    try:
-        return pa.memory_map(path)
-    except FileNotFoundError:
-        raise
-    except OSError:
-        return path
-
-
 def plan_table(table: DeltaTable, name: str) -> Snapshot:
     """The (file, row group) units of the loaded version, by path and row group; columns it does not have yet are NULL.
 
@@ -217,7 +171,7 @@ def _units(table: DeltaTable, layout: Layout) -> Iterator[Unit]:
     for row in actions.select(["path", *partition.values()]).sort_by("path").to_pylist():
         path = str(root / _decoded(row["path"]))
         values = tuple((name, row[key]) for name, key in partition.items())
-        with opened(path) as file:
+        with parquet.opened(path) as file:
             groups = [file.metadata.row_group(i) for i in range(file.metadata.num_row_groups)]
         start = 0
         for number, group in enumerate(groups):

@@ -10,7 +10,7 @@ from features.reading import encoded, read_rows
 from features.snapshot import read_splits
 from lakesight import delta
 from lakesight.decode import decode
-from lakesight.snapshot import opened
+from lakesight.parquet import opened
 
 
 @pytest.fixture(scope="module")

@@ -100,6 +100,7 @@ def test_image_layout_keeps_bytes_out_of_footer_and_log(warehouse):
     chunk = footer.row_group(0).column(footer.schema.names.index("content"))
     assert (chunk.compression, chunk.is_stats_set) == ("UNCOMPRESSED", False)
     assert footer.serialized_size < 20_000
+    assert unit.read(["content"])["content"].num_chunks == 64, "its bytes can be pointed to"
     log = (warehouse.path("images") / "_delta_log" / f"{1:020}.json").read_text()
     assert "image_id" in log
     assert len(log) < 20_000

@@ -101,3 +101,4 @@ def test_optimize_keeps_the_layout_of_images(warehouse, spark):
     column = footer.row_group(0).column(content)
     assert (column.compression, column.is_stats_set) == ("UNCOMPRESSED", False)
     assert "RLE_DICTIONARY" not in column.encodings
+    assert units[0].read(["content"])["content"].num_chunks == 64, "its bytes can be pointed to"
