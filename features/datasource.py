@@ -10,7 +10,7 @@ from typing import Any
 import pyarrow as pa
 import ray.data
 from ray.data import Datasource, ReadTask
-from ray.data._internal.execution.resource_manager import ResourceManager
+from ray.data._internal.execution.execution_callback import ExecutionCallback
 from ray.data.block import BlockMetadata
 
 from features.plan import Read
@@ -23,6 +23,14 @@ LIMITS_S = 0.1
 """How often Ray Data looks what it may use; its own second is spent in a loop that does not wait (2.60), with one task
 at a time: at its start, and so at that of every validation, it takes the cluster for empty."""
 Planned = tuple[Unit, Read]
+
+
+class LookOften(ExecutionCallback):
+    """Sets `LIMITS_S` for one data set; Ray has no setting for it."""
+
+    def before_execution_starts(self, executor: Any) -> None:
+        """Of this executor alone: data sets of others keep Ray's interval, which is a class attribute."""
+        executor._resource_manager.GLOBAL_LIMITS_UPDATE_INTERVAL_S = LIMITS_S
 
 
 class PlannedReads(Datasource):
@@ -55,9 +63,9 @@ def dataset(
     units: Sequence[Unit], reads: Sequence[Read], columns: Sequence[str] = SAMPLE_COLUMNS, *, masks: bool = False
 ) -> ray.data.Dataset:
     """`columns` and `epoch` of the planned rows, in the planned order; segmentations only with `masks`."""
-    ResourceManager.GLOBAL_LIMITS_UPDATE_INTERVAL_S = LIMITS_S  # type: ignore[assignment]  # there is no setting
     source = PlannedReads(units, reads, columns, masks)
     planned: ray.data.Dataset = ray.data.read_datasource(source, override_num_blocks=max(len(source.tasks), 1))
+    planned.context.custom_execution_callback_classes.append(LookOften)  # the context is the data set's own copy
     return planned
 
 
