@@ -2,6 +2,7 @@
 
 import logging
 import os
+import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -29,8 +30,8 @@ READERS_END_S = 30
 def connected(config: RayConfig) -> Iterator[None]:
     """Ray while the block runs: the one this process has, or one that is connected to, or started, for the block.
 
-    It is not kept for the next: a Ray driver that has trained goes deaf when the process starts Spark after it
-    (docs/decisions/008-ray-ends-with-the-verb.md), and the processes of a private cluster hold memory.
+    It is not kept for the next: the processes of a private cluster hold memory, and a verb leaves nothing running
+    (docs/decisions/008-ray-ends-with-the-verb.md).
 
     Raises:
         SetupError: no cluster answers at `ray.address`.
@@ -55,6 +56,21 @@ def _end_readers() -> None:
     for thread in threading.enumerate():
         if thread.name == "iter_threaded":
             thread.join(READERS_END_S)
+
+
+@contextmanager
+def same_interrupt() -> Iterator[None]:
+    """Ctrl-C does after the block what it did before.
+
+    Ray Train and Ray Tune take it for the length of a run and do not give it back: the next one would end the process,
+    for a run that is over, and Ray Train's handler holds the run's controller.
+    """
+    before = signal.getsignal(signal.SIGINT)
+    try:
+        yield
+    finally:
+        if before is not None and threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGINT, before)
 
 
 def _connect(config: RayConfig) -> None:

@@ -1,9 +1,11 @@
 """Spark glue: one function that gives a session - local, remote (Connect) or Databricks'."""
 
+import gc
 import logging
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -88,8 +90,25 @@ def _local(warehouse: Warehouse, config: SparkConfig) -> "SparkSession":
     builder = SparkSession.builder.master(config.master).appName("lakesight")
     for key, value in jvm_conf(warehouse, log, config).items():
         builder = builder.config(key, value)
-    with stderr_to(log):
+    with stderr_to(log), _nothing_freed():
         return builder.getOrCreate()
+
+
+@contextmanager
+def _nothing_freed() -> Iterator[None]:
+    """What the child frees that PySpark forks, and that runs Python until it becomes the JVM, is none of its business.
+
+    That child replaces the handler of Ctrl-C, and Ray Train leaves one that holds an actor: freed there, it tells Ray
+    so, through the connection of this process, whose next call of Ray would never be answered.
+    """
+    held, collecting = signal.getsignal(signal.SIGINT), gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        del held
+        if collecting:
+            gc.enable()
 
 
 def jvm_conf(warehouse: Warehouse, log: Path, config: SparkConfig) -> dict[str, str]:

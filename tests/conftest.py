@@ -155,8 +155,8 @@ def server(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def ray_cluster(spark):
-    """The one Ray cluster of the run, with 4 logical CPUs; Spark starts first, see `lakesight.cluster.connected`."""
+def ray_cluster():
+    """The one Ray cluster of the run, with 4 logical CPUs."""
     with cluster.connected(sections.RayConfig(num_cpus=4)):
         yield
 

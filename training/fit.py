@@ -126,7 +126,8 @@ def _ray_train(warehouse: Warehouse, config: Config, material: Inputs, row: runs
         ),
     )
     try:
-        result = trainer.fit()
+        with cluster.same_interrupt():
+            result = trainer.fit()
     except ray.train.TrainingFailedError as error:
         raise cause(error) from error
     validated = [(checkpoint, found) for checkpoint, found in result.best_checkpoints or () if score in found]

@@ -98,7 +98,8 @@ def _search(warehouse: Warehouse, run_id: str, sweep: Sweep, space: dict[str, An
             tune_config=tune_config(config, space, SCORES[sweep.inputs.task]),
             run_config=_run_config(config, folder),
         )
-    with progress.step(f"tune {config.model.name}, {config.tune.trials} trials"):
+    label = f"tune {config.model.name}, {config.tune.trials} trials"
+    with progress.step(label), cluster.same_interrupt():
         grid = tuner.fit()
     # Ray Tune takes Ctrl-C, saves where it is, and returns as if all trials had ended.
     saved = ray_tune.Tuner.restore(folder, trainable, param_space=space).get_results()
