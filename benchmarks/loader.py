@@ -193,9 +193,6 @@ def _ray_batches(split: Split) -> Iterable[Any]:
 def naive_ray(split: Split, one: Callable[[bytes], Pixels]) -> int:
     """As tutorials do it: read, decode in `map_batches`, iterate over tensors; returns the number of images."""
     import ray.data
-    from ray.data._internal.execution.resource_manager import ResourceManager
-
-    ResourceManager.GLOBAL_LIMITS_UPDATE_INTERVAL_S = 1  # as it comes: `features.datasource` has set another
 
     def decode_all(batch: dict[str, Any]) -> dict[str, Any]:
         return {"image": _stacked(batch["content"], one)}

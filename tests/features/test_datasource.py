@@ -1,18 +1,24 @@
 """Delta snapshot -> Ray Data -> batches: the planned rows, in the planned order, the same twice."""
 
-import inspect
+import functools
+import sys
+import time
+import uuid
 
 import numpy as np
 import pytest
+import ray.data
 import torch
-from ray.data._internal.execution.resource_manager import ResourceManager
+from ray import cloudpickle
 
 from features.collate import Collate
 from features.datasource import TASK_BYTES, dataset
-from features.plan import in_order, share, shuffled
+from features.plan import Read, in_order, share, shuffled
 from features.snapshot import read_splits
 from lakesight import delta
 from lakesight.sections import AugmentConfig
+
+cloudpickle.register_pickle_by_value(sys.modules[__name__])  # workers cannot import tests
 
 
 @pytest.fixture(scope="module")
@@ -75,5 +81,32 @@ def test_validation_sees_every_image_once_and_as_it_is(splits, ray_cluster):
         assert labels["class_labels"].tolist() == [a["label"] for a in annotations]
 
 
-def test_ray_reads_the_interval_that_is_set():
-    assert "self.GLOBAL_LIMITS_UPDATE_INTERVAL_S" in inspect.getsource(ResourceManager.get_global_limits)
+def meet(batch, *, folder, wait_s):
+    """In a task: whether another one is here, while this one waits."""
+    me, deadline = folder / uuid.uuid4().hex, time.monotonic() + wait_s
+    me.touch()
+    while not (met := len(list(folder.iterdir())) > 1) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    if not met:
+        me.unlink()
+    return {"met": [met]}
+
+
+def two_at_once(data, folder, *, wait_s):
+    folder.mkdir()
+    met = data.map_batches(functools.partial(meet, folder=folder, wait_s=wait_s), batch_size=None).take_all()
+    assert len(met) > 1
+    return any(row["met"] for row in met)
+
+
+def test_tasks_run_side_by_side_once_ray_has_looked_and_others_keep_its_interval(
+    splits, ray_cluster, monkeypatch, tmp_path
+):
+    """At its start Ray takes the cluster for empty: one task at a time until it looks again."""
+    monkeypatch.setattr("features.datasource.TASK_BYTES", 1)
+    train, *_ = splits
+    reads = [Read(0, np.arange(half, half + 4), 0) for half in (0, 4)]
+    assert two_at_once(dataset(train.units, reads), tmp_path / "ours", wait_s=60)
+    monkeypatch.setattr("features.datasource.LIMITS_S", 3600.0)
+    assert not two_at_once(dataset(train.units, reads), tmp_path / "never", wait_s=2)
+    assert two_at_once(ray.data.range(2, override_num_blocks=2), tmp_path / "others", wait_s=60)
