@@ -1,5 +1,8 @@
 """User errors: one message that says what failed, where, what was expected and what to do."""
 
+_FULL = ("No space left on device", "Disk quota exceeded", "File too large", "database or disk is full")
+"""What the system and SQLite say, alone or in the middle of what delta-rs, Arrow or MLflow make of it."""
+
 
 class UserError(Exception):
     """The user's input is wrong; the CLI prints the message and exits 2."""
@@ -28,3 +31,18 @@ class TableError(UserError):
 
 class SetupError(UserError):
     """The machine lacks something: Java, a jar, a port, a writable folder."""
+
+
+def of_full_disk(error: BaseException) -> UserError | None:
+    """What to tell the user where an error, or one that it came of, says that there is no space to write to."""
+    link: BaseException | None = error
+    while link is not None:
+        if said := next((line for line in str(link).splitlines() if any(sign in line for sign in _FULL)), None):
+            return SetupError(
+                "no more can be written",
+                where=said.strip()[:300],
+                expected="space on the disk, within the user's limits",
+                fix="make space, then run it again",
+            )
+        link = link.__cause__ or link.__context__
+    return None

@@ -27,6 +27,11 @@ class _LazyFile(logging.FileHandler):
         Path(self.baseFilename).parent.mkdir(parents=True, exist_ok=True)
         return super()._open()
 
+    def handleError(self, record: logging.LogRecord) -> None:
+        """Of a disk that is full the command's own message tells; a traceback a record would bury it."""
+        if not isinstance(sys.exc_info()[1], OSError):
+            super().handleError(record)
+
 
 def to_file(root: Path) -> Path:
     """Send every log record and Python warning to the log file under `root`; its path."""

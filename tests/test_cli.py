@@ -11,6 +11,7 @@ import pyarrow as pa
 import pytest
 from deltalake import DeltaTable
 
+from lakesight import logs
 from lakesight.cli import app as cli
 from lakesight.cli.options import seconds
 from lakesight.tables import QUARANTINE
@@ -264,3 +265,26 @@ def test_an_interval_that_is_none(run, coco, interval):
 @pytest.mark.parametrize(("text", "expected"), [("500ms", 0.5), ("10s", 10), ("1.5 m", 90), ("1h", 3600)])
 def test_intervals(text, expected):
     assert seconds(text) == expected
+
+
+FULL = Path("/dev/full")
+
+
+def test_a_disk_that_is_full_is_no_defect(run, monkeypatch):
+    def spill():
+        try:
+            FULL.write_bytes(b"0")
+        except OSError as error:
+            raise RuntimeError("Delta cannot commit") from error
+
+    monkeypatch.setattr(cli, "app", spill)
+    code, _, err = run()
+    assert code == 2
+    assert err.startswith("error: no more can be written")
+    assert "No space left on device" in err
+
+
+def test_a_log_that_cannot_be_written_does_not_bury_the_message(capsys):
+    handler = logs._LazyFile(FULL, delay=True)
+    handler.emit(logging.makeLogRecord({"msg": "a record"}))
+    assert capsys.readouterr().err == ""

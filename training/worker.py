@@ -1,5 +1,6 @@
 """Ray Train glue: what is sent to the workers. Light on purpose: Ray's controller imports it too, without torch."""
 
+import shutil
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,7 +44,14 @@ def train_worker(settings: dict[str, Job]) -> None:
     rank, world = context.get_world_rank(), context.get_world_size()
 
     def report(metrics: dict[str, float], folder: Path) -> None:
-        ray.train.report(metrics, checkpoint=ray.train.Checkpoint.from_directory(folder))
+        name = f"checkpoint_{int(metrics['step']):09d}"
+        try:
+            ray.train.report(metrics, ray.train.Checkpoint.from_directory(folder), checkpoint_dir_name=name)
+        except OSError as error:
+            # The disk is full: what there is of the copy takes the space that the failure needs to be recorded.
+            copied_to = context.get_storage().build_checkpoint_path_from_name(name)
+            shutil.rmtree(copied_to, ignore_errors=True)
+            raise OSError(f"{copied_to}: {error}") from error
 
     unused = ARCHITECTURES[job.config.model.architecture].unused_parameters
     last = ray.train.get_checkpoint()

@@ -6,12 +6,13 @@ Stages are imported by the verb that needs them, so that `--help` is instant.
 
 import logging
 import sys
+from typing import NoReturn
 
 import typer
 from rich.console import Console
 
 from lakesight.cli import explore, export, ingest, quality, quarantine, samples, scoring, server, setup, training
-from lakesight.errors import UserError
+from lakesight.errors import UserError, of_full_disk
 
 app = typer.Typer(
     help="Object detection where every stage is a Delta table.",
@@ -32,13 +33,19 @@ def main() -> None:
     try:
         app()
     except UserError as error:
-        Console(stderr=True, soft_wrap=True, highlight=False, markup=False).print(f"error: {error}", style="red")
-        sys.exit(2)
+        _refuse(error)
     except Exception as error:
         logging.getLogger("lakesight").exception("unexpected")
+        if full := of_full_disk(error):
+            _refuse(full)
         log = next((h.baseFilename for h in logging.getLogger().handlers if isinstance(h, logging.FileHandler)), "")
         message = f"unexpected {type(error).__name__}: {str(error).splitlines()[0][:300] if str(error) else ''}"
         Console(stderr=True, soft_wrap=True, highlight=False, markup=False).print(
             f"{message}\n  this is a defect of Lakesight; the whole story is in {log}", style="red"
         )
         sys.exit(3)
+
+
+def _refuse(error: UserError) -> NoReturn:
+    Console(stderr=True, soft_wrap=True, highlight=False, markup=False).print(f"error: {error}", style="red")
+    sys.exit(2)

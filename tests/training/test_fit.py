@@ -161,6 +161,36 @@ def test_a_run_that_fails_says_why_is_recorded_and_not_tried_again(
     assert tracking.connect(warehouse).get_run(row["mlflow_run_id"]).info.status == "FAILED"
 
 
+def spilling_worker(settings):
+    """`train_worker` on a disk that is full before the last checkpoint is copied."""
+    from ray.train.v2._internal.execution import storage
+
+    copy = storage._pyarrow_fs_copy_files
+
+    def copy_a_part(*, destination, **more):
+        if not destination.endswith("10"):
+            return copy(destination=destination, **more)
+        Path(destination, "part").write_bytes(b"0")
+        raise OSError(28, "No space left on device")
+
+    storage._pyarrow_fs_copy_files = copy_a_part
+    train_worker(settings)
+
+
+@pytest.mark.slow
+def test_a_checkpoint_that_the_disk_has_no_space_for_leaves_none_of_it(
+    shapes_warehouse, quick_config, ray_cluster, monkeypatch
+):
+    """All of a full disk would be taken by a part of it, and the failure could not be recorded."""
+    warehouse = shapes_warehouse()
+    monkeypatch.setattr(fit, "train_worker", spilling_worker)
+    with pytest.raises(SetupError, match=r"step 10 cannot be written: .*checkpoint_000000010: .*No space left"):
+        train(warehouse, quick_config, dataset="shapes")
+    (row,) = delta.read(warehouse, "training_runs").to_pylist()
+    assert row["status"] == "failed"
+    assert [path.name for path in warehouse.state("ray").glob("*/checkpoint_*/")] == ["checkpoint_000000005"]
+
+
 @pytest.mark.slow
 def test_a_table_that_is_vacuumed_under_a_run_is_named(shapes_warehouse, quick_config, ray_cluster, monkeypatch):
     warehouse = shapes_warehouse()
