@@ -1,5 +1,6 @@
-"""Progress on stderr for anything over two seconds: a bar on a terminal, one line a step elsewhere."""
+"""Progress on stderr for anything over two seconds: a bar on a terminal, one line a step elsewhere; and notes."""
 
+import logging
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,6 +18,7 @@ class Advance(Protocol):
         """`done` of the step's total."""
 
 
+log = logging.getLogger(__name__)
 _HIDDEN: ContextVar[bool] = ContextVar("hidden", default=False)
 
 
@@ -44,6 +46,12 @@ def step(label: str, total: float | None = None) -> Iterator[Advance]:
         yield advance
         bar.update(task, completed=total)
     console.print(f"[green]✓[/] {label} [dim]{time.monotonic() - started:.1f} s[/]", highlight=False)
+
+
+def note(text: str) -> None:
+    """Say what is no mistake, but should be known before long work is over; the log has it, too."""
+    log.warning(text)
+    Console(stderr=True, quiet=_HIDDEN.get(), soft_wrap=True).print(f"note: {text}", markup=False, highlight=False)
 
 
 def _bar(console: Console, total: float | None) -> Progress:

@@ -35,7 +35,8 @@ def diagnose(warehouse: Warehouse, config: Config, *, dataset: str) -> list[Find
     Raises:
         UserError: what `lakesight train` would refuse.
     """
-    material = inputs.read_inputs(warehouse, config, dataset, delta.versions(warehouse, *inputs.TABLES))
+    with progress.hidden():  # its notes are findings here
+        material = inputs.read_inputs(warehouse, config, dataset, delta.versions(warehouse, *inputs.TABLES))
     with progress.step("look at annotations"):
         labels = {
             name: read_labels(split, material.task)

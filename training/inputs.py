@@ -1,6 +1,5 @@
 """delta-rs and Ray Data glue: what a run learns from, pinned by table version, and looked at before anything starts."""
 
-import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -9,6 +8,7 @@ import numpy as np
 
 from features.plan import in_order, remaining, share, shuffled
 from features.snapshot import Split, read_splits
+from lakesight import progress
 from lakesight.config import Config
 from lakesight.errors import ConfigError, TableError
 from lakesight.warehouse import Warehouse
@@ -21,7 +21,6 @@ from training.tasks import LEARNED_FROM, Task
 if TYPE_CHECKING:
     import ray.data
 
-log = logging.getLogger(__name__)
 TABLES = ("samples", "categories")
 """Tables a run reads."""
 
@@ -67,13 +66,13 @@ def read_inputs(warehouse: Warehouse, config: Config, dataset: str, versions: Ma
     train, labels = _usable(dataset, "train", train, task)
     val, _ = _usable(dataset, "val", val, task)
     if missing := missing_classes(labels, categories):
-        log.warning("no training image has %s of %s: it cannot be learned", _ONE[task], ", ".join(missing))
+        progress.note(f"no training image has {_ONE[task]} of {', '.join(missing)}: it cannot be learned")
     if config.train.oversample:
         train = repeated(train, repeats(labels, config.train.oversample, config.train.seed))
     network = network_config(config.model, categories)
     queries, most = num_queries(network), int(np.bincount(labels.row).max())
     if queries and most > queries:
-        log.warning("an image has %d boxes, the model %d queries: the loss drops the rest", most, queries)
+        progress.note(f"an image has {most} boxes, the model {queries} queries: the loss drops the rest")
     return Inputs(dataset, dict(versions), categories, train, val, task, _weights(config, labels, categories))
 
 
@@ -97,7 +96,7 @@ def _usable(dataset: str, name: str, split: Split, task: Task) -> tuple[Split, L
     if task == "classification":
         single = np.bincount(labels.row, minlength=split.num_rows) == 1
         if not single.all():
-            log.warning("%s: %d images have no class, or several, and are left out", name, (~single).sum())
+            progress.note(f"{name}: {(~single).sum()} images have no class, or several, and are left out")
             split = repeated(split, single.astype(np.int64))
             labels = read_labels(split, task) if split.num_rows else labels
     if not split.num_rows or not len(labels.row):

@@ -93,14 +93,18 @@ def test_a_split_without_boxes_is_refused(shapes_warehouse, quick_config):
     assert delta.read(warehouse, "training_runs").num_rows == 0
 
 
-def test_classes_without_examples_and_boxes_without_queries_are_told(shapes_warehouse, quick_config, caplog):
+def test_classes_without_examples_and_boxes_without_queries_are_told(shapes_warehouse, quick_config, caplog, capsys):
     warehouse = shapes_warehouse()
     (first, *_) = delta.read(warehouse, "categories").to_pylist()
     add(warehouse, "categories", [first | {"category_id": 99, "label": 3, "name": "hexagon"}])
     few = replace(quick_config, {"model.config.num_queries": 2})
     inputs.read_inputs(warehouse, few, "shapes", delta.versions(warehouse, *inputs.TABLES))
-    assert "no training image has a box of hexagon: it cannot be learned" in caplog.messages
-    assert "an image has 4 boxes, the model 2 queries: the loss drops the rest" in caplog.messages
+    told = [
+        "no training image has a box of hexagon: it cannot be learned",
+        "an image has 4 boxes, the model 2 queries: the loss drops the rest",
+    ]
+    assert caplog.messages == told
+    assert capsys.readouterr().err.splitlines() == [f"note: {text}" for text in told]
 
 
 def samples(warehouse):
