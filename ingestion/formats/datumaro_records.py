@@ -8,9 +8,11 @@ import csv
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence, Set
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from xml.etree import ElementTree
 from xml.etree.ElementTree import Element
+
+from ingestion.formats.datumaro_places import places_of_assets
 
 SUFFIXES = (".xml", ".json", ".csv", ".txt")
 CVAT_READ = frozenset(("box", "polygon", "polyline", "points", "mask", "tag", "attribute"))
@@ -27,8 +29,10 @@ class Records(NamedTuple):
     unread: Sequence[tuple[Sequence[int], str]] = ()
     """(places of records that its reader passes over, or takes for something else, why); the first is at fault.
 
-    No reason: nothing is lost with them.
+    No reason: nothing is lost with them, or it is stated with another.
     """
+    mended: bool = False
+    """Whether the file without none of them reads otherwise than the file: images are where it does not say."""
 
 
 Reader = Callable[[bytes, Path], Records]
@@ -38,7 +42,9 @@ def records(file: Path, format_: str) -> Records | None:
     """The records of a file; None: it is of a kind that is not looked into."""
     readers: dict[str, Reader] = {".xml": _cvat if format_ == "cvat" else _label_me, ".json": _vott_json}
     readers |= {".csv": _vott_csv if format_ == "vott_csv" else _lines_with_head}
-    readers[".txt"] = {"wider_face": _faces, "mot_seq": _mot, "kitti": _kitti}.get(format_, _lines)
+    readers[".txt"] = {"wider_face": _faces, "mot_seq": _mot, "kitti": _kitti, "kitti_detection": _kitti}.get(
+        format_, _lines
+    )
     if (read := readers.get(file.suffix.lower())) is None:
         return None
     try:
@@ -144,29 +150,37 @@ def _parts(parent: Element, tags: Sequence[str] = ()) -> list[_Part]:
     return [_Part(parent, one, f"<{one.tag}> {n} {one.get('name', '')}".strip()) for n, one in enumerate(found, 1)]
 
 
-def _vott_json(data: bytes, _: Path) -> Records:
+def _vott_json(data: bytes, file: Path) -> Records:
     whole = json.loads(data)
     keys = [  # an asset after its regions, as in CVAT
         place
         for key, asset in whole["assets"].items()
         for place in (*((key, number) for number in range(len(asset.get("regions", [])))), (key, None))
     ]
+    places = places_of_assets([asset.get("asset", {}) for asset in whole["assets"].values()], file.parent)
+    moved = {key: place for key, place in zip(whole["assets"], places, strict=True) if place}
 
     def without(left_out: Set[int]) -> bytes:
         out = {keys[place] for place in left_out}
         kept = {key: asset for key, asset in whole["assets"].items() if (key, None) not in out}
         for key, asset in kept.items():
             regions = [one for number, one in enumerate(asset.get("regions", [])) if (key, number) not in out]
-            kept[key] = asset | {"regions": regions}
+            placed = {"asset": asset["asset"] | {"path": moved[key]}} if key in moved else {}
+            kept[key] = asset | placed | {"regions": regions}
         return json.dumps(whole | {"assets": kept}).encode()
 
     names = [f"asset {key}" + (f": region {number + 1}" if number is not None else "") for key, number in keys]
-    unread = [
-        ([place], "it has no `boundingBox`")
-        for place, (key, number) in enumerate(keys)
-        if number is not None and not whole["assets"][key]["regions"][number].get("boundingBox")
-    ]
-    return Records(names, without, unread)
+    return Records(names, without, [*_unread_of_vott(whole["assets"], keys)], mended=bool(moved))
+
+
+def _unread_of_vott(assets: dict[str, Any], keys: list[tuple[str, int | None]]) -> Iterator[tuple[list[int], str]]:
+    seen = dict[str, str]()
+    for place, (key, number) in enumerate(keys):
+        name = assets[key].get("asset", {}).get("name")
+        if name and seen.setdefault(_stem(name), key) != key:
+            yield [place], "" if number is not None else f"another asset has its name {name}, or but for the suffix"
+        elif number is not None and not assets[key]["regions"][number].get("boundingBox"):
+            yield [place], "it has no `boundingBox`"
 
 
 def _lines(data: bytes, _: Path, head: int = 0) -> Records:

@@ -1,11 +1,13 @@
 """The long tail through datumaro, in the environment that `lakesight setup datumaro` makes."""
 
+import json
 import re
 import shutil
 
 import pytest
+from PIL import Image
 
-from ingestion.formats import datumaro_to_coco
+from ingestion.formats import datumaro_mended
 from ingestion.formats.read_datumaro import read_datumaro
 from ingestion.identity import image_id
 from ingestion.load import ingest
@@ -193,6 +195,116 @@ def test_an_empty_folder_of_masks_hides_no_boxes(datumaro, data, tmp_path):
     assert source.records.annotations.num_rows == 2 * 5
 
 
+CLASSES = {"train": ["dog", "cat"], "val": ["cat", "ant", "dog"]}
+"""Of two sources: a box each, whose x is its place."""
+
+
+def image(file):
+    file.parent.mkdir(parents=True, exist_ok=True)
+    Image.new("RGB", (64, 48)).save(file)
+
+
+def written(file, text):
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(text)
+
+
+def as_vott_csv(folder, source, names):
+    image(folder / f"{source}.png")
+    rows = [f'"{source}.png",{x},2,{x + 10},22,"{name}"' for x, name in enumerate(names)]
+    written(folder / f"{source}-export.csv", "\n".join(['"image","xmin","ymin","xmax","ymax","label"', *rows]))
+
+
+def as_vott_json(folder, source, names):
+    image(folder / f"{source}.png")
+    written(folder / f"{source}-export.json", vott({"name": f"{source}.png", "path": f"{source}.png"}, names))
+
+
+def vott(asset, names):
+    boxes = [{"left": x, "top": 2, "width": 10, "height": 20} for x, _ in enumerate(names)]
+    regions = [{"tags": [name], "boundingBox": box} for name, box in zip(names, boxes, strict=True)]
+    return json.dumps({"assets": {"k": {"asset": asset, "regions": regions}}})
+
+
+def as_kitti(folder, source, names):
+    image(folder / source / "image_2/a.png")
+    lines = [f"{name} 0 0 0 {x} 2 {x + 10} 22 0 0 0 0 0 0 0" for x, name in enumerate(names)]
+    written(folder / source / "label_2/a.txt", "\n".join(lines))
+
+
+def as_mot_seq(folder, source, names):
+    image(folder / source / "img1/000001.png")
+    lines = [f"1,{x + 1},{x},2,10,20,1,{x + 1},1" for x, _ in enumerate(names)]
+    written(folder / source / "gt/gt.txt", "\n".join(lines))
+    written(folder / source / "gt/labels.txt", "\n".join(names))
+
+
+def as_roboflow_coco(folder, source, names):
+    image(folder / source / "a.png")
+    categories = [{"id": number, "name": name} for number, name in enumerate(names)]
+    boxes = [
+        {"id": x, "image_id": 1, "category_id": x, "bbox": [x, 2, 10, 20], "area": 200, "iscrowd": 0}
+        for x, _ in enumerate(names)
+    ]
+    images = [{"id": 1, "file_name": "a.png", "width": 64, "height": 48}]
+    coco = {"images": images, "categories": categories, "annotations": boxes}
+    written(folder / source / "_annotations.coco.json", json.dumps(coco))
+
+
+@pytest.mark.parametrize("write", [as_vott_csv, as_vott_json, as_kitti, as_mot_seq, as_roboflow_coco])
+def test_sources_that_name_their_classes_in_another_order_are_joined_by_name(datumaro, tmp_path, write):
+    for source, names in CLASSES.items():
+        write(tmp_path, source, names)
+    records = read(tmp_path, write.__name__.removeprefix("as_"), {"cat": 7}).records
+    assert records.images["refused_because"].null_count == len(CLASSES)
+    names = {row["category_id"]: row["name"] for row in records.categories.to_pylist()}
+    assert names == {7: "cat", 8: "ant", 9: "dog"}
+    files = {row["image_id"]: row["file_name"] for row in records.images.to_pylist()}
+    found = {source: [] for source in CLASSES}
+    for box in sorted(records.annotations.to_pylist(), key=lambda row: row["bbox"]):
+        assert box["bbox"][1:] == [2, 10, 20]
+        (source,) = (source for source in CLASSES if source in files[box["image_id"]])
+        found[source].append(names[box["category_id"]])
+    assert found == CLASSES
+
+
+@pytest.mark.parametrize(
+    ("path", "name", "file"),
+    [
+        ("file:/C:/Users/me/a%20b.png", "a%20b.png", "a b.png"),
+        ("file:///home/me/a.png", "a.png", "pictures/a.png"),
+        ("https://me.blob.core.windows.net/all/a.png?sv=2026&sig=x", "a.png", "a.png"),
+        ("C:\\Users\\me\\a.png", "first.png", "a.png"),
+    ],
+)
+def test_images_of_vott_that_were_elsewhere_are_found_by_name(datumaro, tmp_path, path, name, file):
+    image(tmp_path / file)
+    written(tmp_path / "x-export.json", vott({"name": name, "path": path}, ["dog"]))
+    records = read(tmp_path, "vott_json").records
+    assert records.images["file_name"].to_pylist() == [file]
+    assert records.annotations.num_rows == 1
+
+
+@pytest.mark.realdata
+def test_kitti_of_boxes_and_masks_is_refused_unless_one_is_asked_for(datumaro, data, tmp_path):
+    for subset in ("testing", "training"):
+        folder = shutil.copytree(
+            data / ASSETS / "kitti_dataset/kitti_detection/training", tmp_path / subset, copy_function=shutil.copyfile
+        )
+        (folder / "instance").mkdir()
+        Image.new("I;16", Image.open(folder / "image_2/000030_10.png").size, 2 << 8).save(
+            folder / "instance/000030_10.png"
+        )
+    with pytest.raises(FormatError, match="kitti_detection reads the boxes, kitti_segmentation the masks"):
+        read(tmp_path, "kitti")
+    boxes = read(tmp_path, "kitti_detection").records
+    assert sorted(boxes.images["split"].to_pylist()) == ["test"] * 2 + ["train"] * 2
+    assert boxes.annotations.num_rows == 2 * 5
+    masks = read(tmp_path, "kitti_segmentation").records.annotations
+    assert masks.num_rows == 2
+    assert masks["segmentation"].null_count == 0
+
+
 @pytest.mark.realdata
 def test_where_nothing_is_left_the_reason_is_told(datumaro, data, tmp_path):
     folder = shutil.copytree(data / ASSETS / "cvat_dataset/for_video", tmp_path / "in", copy_function=shutil.copyfile)
@@ -208,7 +320,7 @@ def test_records_are_found_by_halving(wrong):
         left = sorted(wrong - set(out))
         return ValueError(str(left)) if left else None
 
-    found = datumaro_to_coco._bad(range(8), set(), fault)
+    found = datumaro_mended._bad(range(8), set(), fault)
     assert set(found) == wrong
     assert all(str(place) in str(error) for place, error in found.items())
 

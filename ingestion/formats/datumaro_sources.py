@@ -1,0 +1,136 @@
+"""The sources of a data set - files, subsets, sequences - read by datumaro one by one and joined by name (its glue).
+
+Datumaro itself joins by index: it ends where two sources name their classes in another order or have other ones, and
+where two have an image of one name. Run in datumaro's own environment.
+"""
+
+import os
+from collections import Counter
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+
+from ingestion.formats.datumaro_annotations import KEPT, as_stated
+
+
+class Asked(NamedTuple):
+    """What readers have made, or asked for, whatever became of it."""
+
+    images: set[str]
+    """Paths of images."""
+    lost: set[str]
+    """Of these, in the folder, those that gave way to another of their name in their subset, once all is read."""
+    classes: Counter[str]
+    """How often a class was looked for, by name, in one source."""
+    undeclared: Counter[str]
+    """The same of all sources, where the source does not have the class."""
+
+
+def read_sources(format_: str, asked: Asked, folder: str) -> tuple[Any, list[Any]]:
+    """(categories, items); classes count on in the order in which they are first seen, the sources sorted by path."""
+    from datumaro import AnnotationType, Environment, LabelCategories
+
+    for kept in asked:
+        kept.clear()
+    environment, labels = Environment(), LabelCategories()
+    places, found = dict[str, int](), list[Any]()
+    for one in sorted(environment.make_importer(format_)(folder), key=lambda one: str(one["url"])):
+        asked.classes.clear()
+        source = environment.make_extractor(one["format"], one["url"], **one.get("options", {}))
+        items = [*source]  # classes are found as it is read
+        own = [*source.categories().get(AnnotationType.label, ())]
+        for label in own:
+            if label.name not in places:
+                places[label.name] = labels.add(label.name, label.parent)
+        found += [_relabelled(item, [places[label.name] for label in own], asked.undeclared) for item in items]
+        names = {label.name for label in own}
+        asked.undeclared.update({name: count for name, count in asked.classes.items() if name not in names})
+    joined = _joined(found)
+    lost = asked.images - {_path(item) for item in joined}
+    asked.lost.update(os.path.relpath(path, folder) for path in lost)
+    return {AnnotationType.label: labels}, [as_stated(item, format_) for item in joined]
+
+
+def _relabelled(item: Any, places: list[int], undeclared: Counter[str]) -> Any:
+    """The item with labels as those of all sources; one that its source does not have is none."""
+    kept = []
+    for one in item.annotations:
+        label = getattr(one, "label", None)
+        if label is None or type(one).__name__ not in KEPT:
+            kept.append(one)
+        elif 0 <= label < len(places):
+            kept.append(one if places[label] == label else one.wrap(label=places[label]))
+        else:
+            undeclared[f"number {label}"] += 1
+            kept += [one.wrap(label=None)] if type(one).__name__ != "Label" else []
+    return item.wrap(annotations=kept)
+
+
+def _joined(items: Iterable[Any]) -> list[Any]:
+    """The items, those of one image as one: of two sources that have the same file under the same name."""
+    from datumaro.components.merge import ExactMerge
+
+    found = dict[tuple[str, str, str | None], Any]()
+    for item in items:
+        key = (item.subset, item.id, _path(item))
+        if key in found:
+            both = ExactMerge._merge_anno(found[key].annotations, item.annotations)
+            found[key] = found[key].wrap(annotations=both)
+        else:
+            found[key] = item
+    return [*found.values()]
+
+
+def _path(item: Any) -> str | None:
+    return getattr(item.media, "path", None) or None
+
+
+def collect_asked(format_: str) -> Asked:
+    """What is asked for as reading goes on: one image of a name is kept, and a class that there is not is no class."""
+    from datumaro.components.annotation import LabelCategories
+    from datumaro.components.dataset_base import DatasetItem
+
+    asked = Asked(set(), set(), Counter(), Counter())
+    made, found = DatasetItem.__init__, LabelCategories.find
+
+    def make(self: Any, *args: Any, **kwargs: Any) -> None:
+        made(self, *args, **kwargs)
+        if path := getattr(self.media, "path", None):
+            asked.images.add(path)
+
+    def find(self: Any, name: Any) -> Any:
+        if isinstance(name, str) and name and format_ != "open_images":  # which looks through a hierarchy of them
+            asked.classes[name] += 1
+        return found(self, name)
+
+    DatasetItem.__init__, LabelCategories.find = make, find
+    return asked
+
+
+def collect_refused() -> dict[str, None]:
+    """Records that cannot be read, and why, as reading goes on: for readers that leave it to the policy what to do.
+
+    That is the default policy, for all of them: those that read in parts do not hand on a policy that they are given.
+    """
+    from datumaro.components.contexts.importer import ImportErrorPolicy
+
+    refused: dict[str, None] = {}
+
+    def keep(_: Any, error: Any) -> None:
+        cause = error.__cause__
+        refused[f"{error.item_id[0]}: {type(cause).__name__}: {cause}"] = None
+
+    ImportErrorPolicy._handle_item_error = ImportErrorPolicy._handle_annotation_error = keep
+    return refused
+
+
+def take_class_0() -> None:
+    """Let its readers of COCO's kinds take 0 for the id of a class, where one has it: they take it for none."""
+    from datumaro.plugins.data_formats.coco.base import _CocoBase
+
+    found = _CocoBase._get_label_id
+
+    def find(self: Any, annotation: Any) -> Any:
+        is_0 = annotation.get("category_id") == 0
+        return self._label_map[0] if is_0 and 0 in self._label_map else found(self, annotation)
+
+    _CocoBase._get_label_id = find
