@@ -21,8 +21,11 @@ def as_stated(item: Any, format_: str) -> Any:
 
 
 def _mark_crowd(annotation: Any) -> None:
-    """Its writer forgets who is a crowd, and makes polygons, which are not exact, of a mask that is said to be none."""
-    if annotation.attributes.get("is_crowd"):
+    """Its writer forgets who is a crowd, and makes polygons, which are not exact, of a mask that is said to be none.
+
+    Open Images calls a box around several that touch a group.
+    """
+    if annotation.attributes.get("is_crowd") or annotation.attributes.get("is_group_of"):
         annotation.attributes[CROWD] = True
     else:
         annotation.attributes.pop("is_crowd", None)

@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
 
 from ingestion.formats.datumaro_errors import file_at_fault, refuse, said
-from ingestion.formats.datumaro_records import of_one_image, records
+from ingestion.formats.datumaro_places import images_below
+from ingestion.formats.datumaro_records import records
+from ingestion.formats.datumaro_xml import of_one_image
 
 MENDED = {"cvat": True, "label_me": True, "kitti": True, "vott_csv": True, "vott_json": True, "wider_face": True}
 MENDED |= {"kitti_detection": True, "mot_seq": False, "open_images": False}
@@ -38,6 +40,8 @@ Read = Callable[[str], tuple[Any, list[Any]]]
 def read_mended(read: Read, folder: str, mirror: str, format_: str, out: LeftOut) -> tuple[Any, list[Any]]:
     """(categories, items) as far as they can be read, in a folder of links."""
     _link_files(Path(folder), Path(mirror))
+    if format_ == "cvat":
+        _link_images(Path(mirror))
     if format_ in STATED:
         _leave_out_unread(Path(mirror), format_, out)
     for _ in range(MOST_MENDED):
@@ -88,6 +92,15 @@ def _link_files(folder: Path, mirror: Path) -> None:
         # Folders without a file are left out: an empty `instance` hides all subsets of KITTI's boxes but one.
         if path.is_symlink() or not path.is_dir():
             target = mirror / path.relative_to(folder)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.symlink_to(path)
+
+
+def _link_images(mirror: Path) -> None:
+    """Make a folder `images` beside each XML of CVAT: without one its reader looks from where it was started."""
+    for folder in {file.parent for file in mirror.rglob("*.xml")}:
+        for path in images_below(folder) if not (folder / "images").is_dir() else ():
+            target = folder / "images" / path.relative_to(folder)
             target.parent.mkdir(parents=True, exist_ok=True)
             target.symlink_to(path)
 
@@ -148,6 +161,5 @@ def _with_path(item: Any, folder: str, mirror: str) -> Any:
     path = getattr(item.media, "path", None)
     if not path or not path.startswith(mirror):
         return item
-    return item.wrap(
-        media=type(item.media).from_file(path=str(Path(folder, Path(path).relative_to(mirror))), size=item.media.size)
-    )
+    real = os.path.realpath(path) if Path(path).exists() else str(Path(folder, Path(path).relative_to(mirror)))
+    return item.wrap(media=type(item.media).from_file(path=real, size=item.media.size))

@@ -10,6 +10,10 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
+from ingestion.formats.datumaro_left_out import stem
+
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp")
+
 
 def places_of_assets(assets: Sequence[Mapping[str, Any]], folder: Path) -> list[str | None]:
     """For each of VoTT's assets where its image is from `folder`, that of the JSON; None: as its `path` says.
@@ -32,6 +36,40 @@ def _names(asset: Mapping[str, Any]) -> Iterator[str]:
     path, name = str(asset.get("path") or ""), str(asset.get("name") or "")
     last = re.split(r"[/\\]", path.partition("?")[0])[-1]
     yield from (path, name, unquote(name), last, unquote(last))
+
+
+class Images:
+    """The images of a folder, and of those below it, for annotations that do not say exactly where they are."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._by_stem: dict[str, list[str]] | None = None
+
+    def of(self, name: str, subset: str) -> str | None:
+        """Where the one image is that is called `name`, but for the suffix; None: where that says, or nowhere."""
+        if not _is_name(name) or any((self._folder / one / name).is_file() for one in ("", subset)):
+            return None
+        found = self._below().get(stem(name), []) or self._below().get(name, [])
+        return found[0] if len(found) == 1 else None
+
+    def frames(self) -> dict[int, str]:
+        """Frames of a video: number -> image, which CVAT calls `frame_000012.PNG`."""
+        numbers = {one: re.fullmatch(r"frame_(\d{6,})", one) for one in self._below()}
+        named = {int(number[1]): self._below()[one] for one, number in numbers.items() if number}
+        return {number: found[0] for number, found in named.items() if len(found) == 1}
+
+    def _below(self) -> dict[str, list[str]]:
+        if self._by_stem is None:
+            self._by_stem = defaultdict[str, list[str]](list)
+            for path in images_below(self._folder):
+                name = path.relative_to(self._folder).as_posix()
+                self._by_stem[stem(name)].append(name)
+        return self._by_stem
+
+
+def images_below(folder: Path) -> list[Path]:
+    """The image files in and below a folder, by suffix."""
+    return sorted(path for path in folder.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file())
 
 
 def _is_name(text: str) -> bool:

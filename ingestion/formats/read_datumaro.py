@@ -7,7 +7,7 @@ import json
 import os
 import tempfile
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ import ingestion
 from ingestion.formats.coco import parse
 from ingestion.formats.files import require_folder
 from ingestion.formats.image_rows import refused_row, with_rows
-from ingestion.formats.split_names import split_name
+from ingestion.formats.split_names import KNOWN, split_name
 from ingestion.identity import annotation_id, category_ids, image_id
 from ingestion.records import Records
 from ingestion.source import Source, require_any_file, require_names
@@ -63,7 +63,7 @@ def read_datumaro(known: Mapping[str, int], *, folder: Path, format_: str, datas
     places, refused = _places(coco["images"], root)
     renamed = _renamed(coco, places, known)
     records = parse(json.dumps(renamed).encode(), str(folder))
-    splits = pa.array([split_name(image["subset"]) for image in coco["images"] if image["id"] in places], STRING)
+    splits = pa.array(_splits([image["subset"] for image in coco["images"] if image["id"] in places]), STRING)
     levels = pa.array([a.get("bbox") is None for a in renamed["annotations"]], BOOL)
     images = _column(records.images, "split", splits)
     boxes = _column(records.annotations, "image_level", levels)
@@ -72,7 +72,7 @@ def read_datumaro(known: Mapping[str, int], *, folder: Path, format_: str, datas
     require_any_file(found, root)
     return Source(
         path=root, format=format_, images=root, dataset=dataset, split=split, records=found, replaces=True,
-        notes=_notes(coco["dropped"], coco["undeclared"]),
+        notes=(*_notes(coco["dropped"], coco["undeclared"]), *_further_splits(splits)),
     )  # fmt: skip
 
 
@@ -108,6 +108,22 @@ def _places(images: list[dict[str, Any]], root: Path) -> tuple[dict[int, str], l
         else:
             places[image["id"]] = path.relative_to(root).as_posix()
     return places, refused
+
+
+def _splits(subsets: list[str]) -> list[str | None]:
+    """The split of each image; a subset that all are in is one only by a name that says so.
+
+    Else it is what its file is called: CVAT's `annotations`, the project of VoTT.
+    """
+    names = {subset: split_name(subset) for subset in subsets}
+    if len(names) == 1 and not {*names.values()} & {*KNOWN.values()}:
+        return [None] * len(subsets)
+    return [names[subset] for subset in subsets]
+
+
+def _further_splits(splits: pa.Array) -> Iterator[str]:
+    for name in sorted({*splits.drop_null().to_pylist()} - {*KNOWN.values()}):
+        yield f"subset `{name}` is taken as a split"
 
 
 def _renamed(coco: dict[str, Any], places: Mapping[int, str], known: Mapping[str, int]) -> dict[str, Any]:

@@ -50,7 +50,7 @@ def test_formats(datumaro, data, format_, name, images, boxes, levels, classes):
     assert len(files) == len(set(files)) == images
     assert all((source.images / file).is_file() for file in files)
     assert sorted(row["image_level"] for row in rows) == [False] * boxes + [True] * levels
-    assert all(row["iscrowd"] == 0 for row in rows)
+    assert sum(row["iscrowd"] for row in rows) == (format_ == "open_images")  # whose one box is of a group
     assert len({row["annotation_id"] for row in rows}) == len(rows)
     assert set(source.records.categories["name"].to_pylist()) == classes
 
@@ -283,6 +283,31 @@ def test_images_of_vott_that_were_elsewhere_are_found_by_name(datumaro, tmp_path
     records = read(tmp_path, "vott_json").records
     assert records.images["file_name"].to_pylist() == [file]
     assert records.annotations.num_rows == 1
+
+
+BOX = '<box frame="7" label="dog" xtl="1" ytl="2" xbr="11" ybr="22"/>'
+
+
+@pytest.mark.parametrize(
+    ("kind", "content", "file"),
+    [
+        ("job", f'<image id="0" name="a.png">{BOX}</image>', "images/a.png"),
+        ("task", f'<image id="0" name="frame_000000">{BOX}</image>', "images/frame_000000.PNG"),
+        ("task", f'<image id="0" name="in/a.png">{BOX}</image>', "in/a.png"),
+        ("task", f'<track id="0" label="dog">{BOX}</track>', "images/frame_000007.PNG"),
+    ],
+    ids=["a job", "a frame without suffix", "no folder `images`", "a frame by number"],
+)
+def test_images_of_cvat_are_found(datumaro, tmp_path, kind, content, file):
+    image(tmp_path / file)
+    size = "<original_size><width>64</width><height>48</height></original_size>"
+    meta = f"<meta><{kind}><labels><label><name>dog</name></label></labels>{size}</{kind}></meta>"
+    written(tmp_path / "annotations.xml", f"<annotations>{meta}{content}</annotations>")
+    source = read(tmp_path, "cvat")
+    assert source.records.images["file_name"].to_pylist() == [file]
+    assert source.records.annotations["bbox"].to_pylist() == [[1, 2, 10, 20]]
+    assert source.records.images["split"].to_pylist() == [None]  # and not `annotations`
+    assert source.notes == ()
 
 
 @pytest.mark.realdata
