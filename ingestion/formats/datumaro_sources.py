@@ -4,12 +4,16 @@ Datumaro itself joins by index: it ends where two sources name their classes in 
 where two have an image of one name. Run in datumaro's own environment.
 """
 
+import logging
 import os
 from collections import Counter
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 from ingestion.formats.datumaro_annotations import KEPT, as_stated
+
+HARMLESS = ("Category id of '0'", "Missing annotation field 'segmentation'")
+"""Beginnings of warnings of what is read all the same: a class (`take_class_0`), and a box."""
 
 
 class Asked(NamedTuple):
@@ -23,6 +27,8 @@ class Asked(NamedTuple):
     """How often a class was looked for, by name, in one source."""
     undeclared: Counter[str]
     """The same of all sources, where the source does not have the class."""
+    warned: dict[str, None]
+    """What readers warn of: mostly what they pass over."""
 
 
 def read_sources(format_: str, asked: Asked, folder: str) -> tuple[Any, list[Any]]:
@@ -89,7 +95,7 @@ def collect_asked(format_: str) -> Asked:
     from datumaro.components.annotation import LabelCategories
     from datumaro.components.dataset_base import DatasetItem
 
-    asked = Asked(set(), set(), Counter(), Counter())
+    asked = Asked(set(), set(), Counter(), Counter(), {})
     made, found = DatasetItem.__init__, LabelCategories.find
 
     def make(self: Any, *args: Any, **kwargs: Any) -> None:
@@ -103,7 +109,21 @@ def collect_asked(format_: str) -> Asked:
         return found(self, name)
 
     DatasetItem.__init__, LabelCategories.find = make, find
+    logging.getLogger().addHandler(_Warned(asked.warned))
     return asked
+
+
+class _Warned(logging.Handler):
+    """Keeps what is logged by no name, as datumaro does."""
+
+    def __init__(self, warned: dict[str, None]) -> None:
+        super().__init__(logging.WARNING)
+        self._warned = warned
+
+    def emit(self, record: logging.LogRecord) -> None:
+        said = record.getMessage()
+        if record.name == "root" and not said.startswith(HARMLESS):
+            self._warned[said] = None
 
 
 def collect_refused() -> dict[str, None]:

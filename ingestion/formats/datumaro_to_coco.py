@@ -4,8 +4,9 @@
 
 Beyond COCO's keys, an image has `subset`, `path` (absolute; none where its pixels are in an archive or a video) and
 `labels` (indices of classes of the whole image), and the file has `dropped` (annotations of other kinds, by kind),
-`undeclared` (how often a class was asked for that there is not) and `refused` (what is wrong with which record). Boxes
-come out with two decimals, as datumaro writes them. Exit code 2: the input is wrong, with one line on stderr.
+`undeclared` (how often a class was asked for that there is not), `refused` (what is wrong with which record) and
+`warned` (what its readers warn of). Boxes come out with two decimals, as datumaro writes them. Exit code 2: the input
+is wrong, with one line on stderr.
 """
 
 import json
@@ -51,6 +52,7 @@ def main(format_: str, folder: str, out: str) -> None:
 def _write(datumaro: Any, categories: Any, items: list[Any], refused: dict[str, None], asked: Asked, out: str) -> None:
     if not items:
         refuse("; ".join(["there is no image", *refused]))
+    warned = list(asked.warned)  # and not of how it is written
     try:
         coco = _coco(datumaro, categories, items)
     except Exception as error:  # a mask of another size than its image
@@ -69,7 +71,7 @@ def _write(datumaro: Any, categories: Any, items: list[Any], refused: dict[str, 
         }
         dropped.update(type(a).__name__ for a in item.annotations if type(a).__name__ not in KEPT)
     refused |= {f"{path}: another image has its name, but for the suffix": None for path in sorted(asked.lost)}
-    further = {"dropped": dropped, "undeclared": asked.undeclared, "refused": list(refused)}
+    further = {"dropped": dropped, "undeclared": asked.undeclared, "refused": list(refused), "warned": warned}
     Path(out).write_text(json.dumps({**coco, **further}))
 
 

@@ -42,6 +42,8 @@ main(*sys.argv[2:])
 """
 NO_CLASS = "object"
 """Category of boxes that have none, as WIDER Face's."""
+MOST_WARNINGS = 5
+"""Of datumaro's warnings that are told."""
 
 
 def read_datumaro(known: Mapping[str, int], *, folder: Path, format_: str, dataset: str, split: str | None) -> Source:
@@ -72,7 +74,7 @@ def read_datumaro(known: Mapping[str, int], *, folder: Path, format_: str, datas
     require_any_file(found, root)
     return Source(
         path=root, format=format_, images=root, dataset=dataset, split=split, records=found, replaces=True,
-        notes=(*_notes(coco["dropped"], coco["undeclared"]), *_further_splits(splits)),
+        notes=(*_notes(coco["dropped"], coco["undeclared"]), *_warnings(coco["warned"]), *_further_splits(splits)),
     )  # fmt: skip
 
 
@@ -170,3 +172,9 @@ def _notes(dropped: Mapping[str, int], undeclared: Mapping[str, int]) -> tuple[s
     }
     counts = {what: ", ".join(f"{n:,} {kind}" for kind, n in sorted(found.items())) for what, found in said.items()}
     return tuple(f"{what}: {found}" for what, found in counts.items() if found)
+
+
+def _warnings(warned: list[str]) -> Iterator[str]:
+    yield from (f"datumaro warns: {one}" for one in warned[:MOST_WARNINGS])
+    if len(warned) > MOST_WARNINGS:
+        yield f"datumaro warns: and {len(warned) - MOST_WARNINGS:,} times more"

@@ -268,6 +268,18 @@ def test_sources_that_name_their_classes_in_another_order_are_joined_by_name(dat
     assert found == CLASSES
 
 
+def test_what_its_readers_pass_over_with_a_warning_is_told(datumaro, tmp_path):
+    as_roboflow_coco(tmp_path, "train", ["dog"])
+    file = tmp_path / "train/_annotations.coco.json"
+    coco = json.loads(file.read_text())
+    of_no_image = [coco["annotations"][0] | {"id": number, "image_id": number} for number in range(10, 17)]
+    file.write_text(json.dumps(coco | {"annotations": coco["annotations"] + of_no_image}))
+    source = read(tmp_path, "roboflow_coco")
+    assert source.records.annotations.num_rows == 1
+    assert "datumaro warns: Unknown image id '12'" in source.notes
+    assert source.notes[-1] == "datumaro warns: and 2 times more"
+
+
 @pytest.mark.parametrize(
     ("path", "name", "file"),
     [
