@@ -21,7 +21,7 @@ class Records(NamedTuple):
     No reason: nothing is lost with them, or it is stated with another.
     """
     mended: bool = False
-    """Whether to leave none of them out gives another file: one that says where its images are."""
+    """Whether to leave none of them out gives another file: that says where its images are, or has no mark first."""
 
 
 def stem(name: str) -> str:

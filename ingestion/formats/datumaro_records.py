@@ -4,6 +4,7 @@ Its readers end with a record that they cannot read, and pass over others withou
 module is run by the interpreter of datumaro's environment, and imports nothing of Lakesight.
 """
 
+import codecs
 import csv
 import json
 from collections.abc import Callable, Iterator, Sequence, Set
@@ -29,8 +30,11 @@ def records(file: Path, format_: str) -> Records | None:
     )
     if (read := readers.get(file.suffix.lower())) is None:
         return None
+    data = file.read_bytes()
+    text = data.removeprefix(codecs.BOM_UTF8)  # its readers take it for a part of the first word
     try:
-        return read(file.read_bytes(), file)
+        found = read(text, file)
+        return found._replace(mended=found.mended or text != data)
     except Exception:  # not XML, not JSON, not text
         return Records([], lambda _: b"")
 

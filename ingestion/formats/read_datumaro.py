@@ -7,15 +7,15 @@ import json
 import os
 import tempfile
 from collections import Counter
-from collections.abc import Iterator, Mapping
-from pathlib import Path
+from collections.abc import Iterator, Mapping, Set
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import pyarrow as pa
 
 import ingestion
 from ingestion.formats.coco import parse
-from ingestion.formats.files import require_folder
+from ingestion.formats.files import find, require_folder
 from ingestion.formats.image_rows import refused_row, with_rows
 from ingestion.formats.split_names import KNOWN, split_name
 from ingestion.identity import annotation_id, category_ids, image_id
@@ -42,6 +42,12 @@ main(*sys.argv[2:])
 """
 NO_CLASS = "object"
 """Category of boxes that have none, as WIDER Face's."""
+OF_BOXES = frozenset(
+    ("cvat", "kitti", "kitti_detection", "label_me", "mot_seq", "open_images", "vott_csv", "vott_json")
+)
+OF_BOXES |= {"wider_face", "yolo"}
+"""Formats that keep no other pictures, as masks, in the folders of images."""
+KITTI_IMAGES = "image_2"
 MOST_WARNINGS = 5
 """Of datumaro's warnings that are told."""
 
@@ -74,7 +80,12 @@ def read_datumaro(known: Mapping[str, int], *, folder: Path, format_: str, datas
     require_any_file(found, root)
     return Source(
         path=root, format=format_, images=root, dataset=dataset, split=split, records=found, replaces=True,
-        notes=(*_notes(coco["dropped"], coco["undeclared"]), *_warnings(coco["warned"]), *_further_splits(splits)),
+        notes=(
+            *_notes(coco["dropped"], coco["undeclared"]),
+            *_warnings(coco["warned"]),
+            *_further_splits(splits),
+            *(_unnamed(find(root).names, {*places.values()}) if format_ in OF_BOXES else ()),
+        ),
     )  # fmt: skip
 
 
@@ -178,3 +189,12 @@ def _warnings(warned: list[str]) -> Iterator[str]:
     yield from (f"datumaro warns: {one}" for one in warned[:MOST_WARNINGS])
     if len(warned) > MOST_WARNINGS:
         yield f"datumaro warns: and {len(warned) - MOST_WARNINGS:,} times more"
+
+
+def _unnamed(files: list[str], named: Set[str]) -> Iterator[str]:
+    """Images beside those that annotations name; KITTI has a folder of others, for tests."""
+    folders = {str(PurePosixPath(name).parent) for name in named}
+    others = [path for name in files if name not in named and (path := PurePosixPath(name))]
+    left = [path for path in others if str(path.parent) in folders or path.parent.name == KITTI_IMAGES]
+    if left:
+        yield f"{len(left):,} image files were left out: no annotation that could be read names them (first: {left[0]})"

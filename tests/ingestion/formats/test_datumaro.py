@@ -280,6 +280,18 @@ def test_what_its_readers_pass_over_with_a_warning_is_told(datumaro, tmp_path):
     assert source.notes[-1] == "datumaro warns: and 2 times more"
 
 
+def test_a_byte_order_mark_is_no_part_of_a_class_and_images_left_out_are_told(datumaro, tmp_path):
+    as_kitti(tmp_path, "training", ["dog"])
+    file = tmp_path / "training/label_2/a.txt"
+    file.write_text("\ufeff" + file.read_text())
+    image(tmp_path / "testing/image_2/b.png")
+    source = read(tmp_path, "kitti")
+    assert source.records.categories["name"].to_pylist() == ["dog"]
+    (note,) = source.notes
+    assert note.startswith("1 image files were left out")
+    assert "testing/image_2/b.png" in note
+
+
 @pytest.mark.parametrize(
     ("path", "name", "file"),
     [
