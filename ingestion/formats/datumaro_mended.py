@@ -4,13 +4,12 @@ Files are read from a folder of links, in which those at fault are replaced by f
 in datumaro's own environment.
 """
 
-import os
 from collections.abc import Callable, Sequence, Set
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
 
 from ingestion.formats.datumaro_errors import file_at_fault, refuse, said
-from ingestion.formats.datumaro_places import images_below
+from ingestion.formats.datumaro_links import link_files, with_path
 from ingestion.formats.datumaro_records import records
 from ingestion.formats.datumaro_xml import of_one_image
 
@@ -39,9 +38,7 @@ Read = Callable[[str], tuple[Any, list[Any]]]
 
 def read_mended(read: Read, folder: str, mirror: str, format_: str, out: LeftOut) -> tuple[Any, list[Any]]:
     """(categories, items) as far as they can be read, in a folder of links."""
-    _link_files(Path(folder), Path(mirror))
-    if format_ == "cvat":
-        _link_images(Path(mirror))
+    link_files(Path(folder), Path(mirror), format_)
     if format_ in STATED:
         _leave_out_unread(Path(mirror), format_, out)
     for _ in range(MOST_MENDED):
@@ -50,7 +47,7 @@ def read_mended(read: Read, folder: str, mirror: str, format_: str, out: LeftOut
         except Exception as error:
             failed = error
         else:
-            return categories, [_with_path(item, folder, mirror) for item in items if not _is_of(item, out.files)]
+            return categories, [with_path(item, folder, mirror) for item in items if not _is_of(item, out.files)]
         # Not inside of `except`: this error would count as a cause of all that follow.
         if not _mend(format_, mirror, read, failed, out):
             refuse_folder(failed, mirror, folder, format_, out)
@@ -80,29 +77,6 @@ def refuse_folder(error: Exception, read: str, folder: str, format_: str, out: L
     if out and out.refused:
         message = f"datumaro cannot read it as {format_}: {'; '.join(out.refused)}; and without these: {said(error)}"
     refuse(message.replace(read, folder))
-
-
-def _link_files(folder: Path, mirror: Path) -> None:
-    """Make `mirror` a folder of links to all files of another."""
-    from datumaro.util import os_util
-
-    # It refuses names that lead out, and would follow the links for that; where they lead is looked at by our reader.
-    os_util._is_within_base = lambda path, base: Path(os.path.normpath(path)).is_relative_to(base)
-    for path in folder.rglob("*"):
-        # Folders without a file are left out: an empty `instance` hides all subsets of KITTI's boxes but one.
-        if path.is_symlink() or not path.is_dir():
-            target = mirror / path.relative_to(folder)
-            target.parent.mkdir(parents=True, exist_ok=True)
-            target.symlink_to(path)
-
-
-def _link_images(mirror: Path) -> None:
-    """Make a folder `images` beside each XML of CVAT: without one its reader looks from where it was started."""
-    for folder in {file.parent for file in mirror.rglob("*.xml")}:
-        for path in images_below(folder) if not (folder / "images").is_dir() else ():
-            target = folder / "images" / path.relative_to(folder)
-            target.parent.mkdir(parents=True, exist_ok=True)
-            target.symlink_to(path)
 
 
 def _mend(format_: str, mirror: str, read: Read, error: Exception, out: LeftOut) -> bool:
@@ -154,12 +128,3 @@ def _is_of(item: Any, files: list[str]) -> bool:
     """Whether an image's own annotation file is one of these: it must not land as if there were nothing on it."""
     mine = [Path(file) for file in files if Path(file).stem == Path(item.id).name]
     return any(item.subset in file.parts or len(file.parts) == 1 for file in mine)
-
-
-def _with_path(item: Any, folder: str, mirror: str) -> Any:
-    """The item with its image where it really is."""
-    path = getattr(item.media, "path", None)
-    if not path or not path.startswith(mirror):
-        return item
-    real = os.path.realpath(path) if Path(path).exists() else str(Path(folder, Path(path).relative_to(mirror)))
-    return item.wrap(media=type(item.media).from_file(path=real, size=item.media.size))

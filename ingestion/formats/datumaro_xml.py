@@ -41,7 +41,7 @@ def _placed(data: bytes, folder: Path) -> bytes | None:
 
     CVAT names frames of a video without their suffix, or only by their number where it writes tracks.
     """
-    root, *_ = _xml(data, lambda _: [])
+    root = tree(data)
     jobs = [] if root.find("meta/task") is not None else root.findall("meta/job")
     for job in jobs:
         job.tag = "task"
@@ -87,7 +87,7 @@ def of_one_image(files: Iterable[Path]) -> Iterator[tuple[Path, Path]]:
     seen = dict[tuple[str, str], Path]()
     for file in files:
         try:
-            root, *_ = _xml(file.read_bytes(), lambda _: [])
+            root = tree(file.read_bytes())
         except Exception:  # its reader says what is wrong with it
             continue
         name = root.findtext("filename", "")
@@ -113,8 +113,6 @@ def _xml(
     data: bytes, find: Callable[[Element], list[_Part]]
 ) -> tuple[Element, list[_Part], Callable[[Set[int]], bytes]]:
     """(root, what `find` finds in it, the file without some of that); its reader refuses a file with entities."""
-    if b"<!ENTITY" in data:
-        raise ValueError
 
     def without(left_out: Set[int]) -> bytes:
         root = ElementTree.fromstring(data)
@@ -123,8 +121,19 @@ def _xml(
                 one.parent.remove(one.element)
         return ElementTree.tostring(root)
 
-    root = ElementTree.fromstring(data)
+    root = tree(data)
     return root, find(root), without
+
+
+def tree(data: bytes) -> Element:
+    """The root of an XML.
+
+    Raises:
+        ValueError: it declares entities, which could grow without bound.
+    """
+    if b"<!ENTITY" in data:
+        raise ValueError("it declares entities")
+    return ElementTree.fromstring(data)
 
 
 def _parts(parent: Element, tags: Sequence[str] = ()) -> list[_Part]:

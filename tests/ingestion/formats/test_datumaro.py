@@ -334,6 +334,16 @@ def test_images_of_cvat_are_found(datumaro, tmp_path, kind, content, file):
     assert source.notes == ()
 
 
+def test_images_of_labelme_are_found_beside_its_files(datumaro, tmp_path):
+    image(tmp_path / "in/a.png")
+    points = "".join(f"<pt><x>{x}</x><y>{y}</y></pt>" for x, y in [(1, 2), (11, 2), (11, 22)])
+    thing = f"<object><name>dog</name><id>0</id><polygon>{points}</polygon></object>"
+    written(tmp_path / "in/a.xml", f"<annotation><filename>a.png</filename><folder/>{thing}</annotation>")
+    records = read(tmp_path, "label_me").records
+    assert records.images["file_name"].to_pylist() == ["in/a.png"]
+    assert records.annotations["bbox"].to_pylist() == [[1, 2, 10, 20]]
+
+
 @pytest.mark.realdata
 def test_kitti_of_boxes_and_masks_is_refused_unless_one_is_asked_for(datumaro, data, tmp_path):
     for subset in ("testing", "training"):
