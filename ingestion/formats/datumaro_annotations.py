@@ -11,9 +11,12 @@ CROWD = "lakesight: crowd"
 def as_stated(item: Any, format_: str) -> Any:
     """The item as COCO can hold it: with rotated boxes as polygons, and without boxes that are out of sight.
 
-    CVAT keeps those of tracks that have left the picture as `outside`.
+    CVAT keeps those of tracks that have left the picture as `outside`. CreateML states centres, which its reader takes
+    for corners.
     """
     annotations = [_polygon(a) for a in item.annotations if not a.attributes.get("outside")]
+    if format_ == "roboflow_create_ml":
+        annotations = [_around(a) for a in annotations]
     for one in annotations:
         _mark_crowd(one)
     _group(annotations, format_)
@@ -39,6 +42,13 @@ def _polygon(annotation: Any) -> Any:
     points = [number for point in annotation.as_polygon() for number in point]
     kept = {key: getattr(annotation, key) for key in ("label", "group", "id", "z_order", "attributes")}
     return Polygon(points, **kept)
+
+
+def _around(box: Any) -> Any:
+    from datumaro import Bbox
+
+    kept = {key: getattr(box, key) for key in ("label", "id", "attributes")}
+    return Bbox(box.x - box.w / 2, box.y - box.h / 2, box.w, box.h, **kept)
 
 
 def _group(annotations: list[Any], format_: str) -> None:

@@ -8,9 +8,10 @@ import logging
 import os
 from collections import Counter
 from collections.abc import Iterable
+from copy import copy
 from typing import Any, NamedTuple
 
-from ingestion.formats.datumaro_annotations import KEPT, as_stated
+from ingestion.formats.datumaro_annotations import as_stated
 
 HARMLESS = ("Category id of '0'", "Missing annotation field 'segmentation'")
 """Beginnings of warnings of what is read all the same: a class (`take_class_0`), and a box."""
@@ -61,13 +62,15 @@ def _relabelled(item: Any, places: list[int], undeclared: Counter[str]) -> Any:
     kept = []
     for one in item.annotations:
         label = getattr(one, "label", None)
-        if label is None or type(one).__name__ not in KEPT:
+        if label is None:
             kept.append(one)
-        elif 0 <= label < len(places):
-            kept.append(one if places[label] == label else one.wrap(label=places[label]))
-        else:
-            undeclared[f"number {label}"] += 1
-            kept += [one.wrap(label=None)] if type(one).__name__ != "Label" else []
+            continue
+        known = 0 <= label < len(places)
+        undeclared.update([] if known else [f"number {label}"])
+        if known or type(one).__name__ != "Label":  # which is nothing but its class
+            again = copy(one)
+            again.label = places[label] if known else None
+            kept.append(again)
     return item.wrap(annotations=kept)
 
 

@@ -45,7 +45,7 @@ NO_CLASS = "object"
 OF_BOXES = frozenset(
     ("cvat", "kitti", "kitti_detection", "label_me", "mot_seq", "open_images", "vott_csv", "vott_json")
 )
-OF_BOXES |= {"wider_face", "yolo"}
+OF_BOXES |= {"wider_face", "yolo", "dota", "roboflow_coco", "roboflow_create_ml", "roboflow_voc", "roboflow_yolo"}
 """Formats that keep no other pictures, as masks, in the folders of images."""
 KITTI_IMAGES = "image_2"
 MOST_WARNINGS = 5

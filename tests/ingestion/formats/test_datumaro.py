@@ -251,7 +251,23 @@ def as_roboflow_coco(folder, source, names):
     written(folder / source / "_annotations.coco.json", json.dumps(coco))
 
 
-@pytest.mark.parametrize("write", [as_vott_csv, as_vott_json, as_kitti, as_mot_seq, as_roboflow_coco])
+def as_dota(folder, source, names):
+    image(folder / source / "images/a.png")
+    lines = [f"{x} 2 {x + 10} 2 {x + 10} 22 {x} 22 {name} 0" for x, name in enumerate(names)]
+    written(folder / source / "labelTxt/a.txt", "\n".join(lines))
+
+
+def as_roboflow_create_ml(folder, source, names):
+    image(folder / source / "a.png")
+    boxes = [{"x": x + 5, "y": 12, "width": 10, "height": 20} for x, _ in enumerate(names)]  # of the centre
+    things = [{"label": name, "coordinates": box} for name, box in zip(names, boxes, strict=True)]
+    written(folder / source / "_annotations.createml.json", json.dumps([{"image": "a.png", "annotations": things}]))
+
+
+WRITERS = [as_vott_csv, as_vott_json, as_kitti, as_mot_seq, as_roboflow_coco, as_dota, as_roboflow_create_ml]
+
+
+@pytest.mark.parametrize("write", WRITERS)
 def test_sources_that_name_their_classes_in_another_order_are_joined_by_name(datumaro, tmp_path, write):
     for source, names in CLASSES.items():
         write(tmp_path, source, names)
