@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from ingestion.formats.datumaro_annotations import as_stated
 
 HARMLESS = ("Category id of '0'", "Missing annotation field 'segmentation'")
-"""Beginnings of warnings of what is read all the same: a class (`take_class_0`), and a box."""
+"""Beginnings of warnings of what is read all the same: a class (`mend_readers`), and a box."""
 
 
 class Asked(NamedTuple):
@@ -146,9 +146,18 @@ def collect_refused() -> dict[str, None]:
     return refused
 
 
-def take_class_0() -> None:
-    """Let its readers of COCO's kinds take 0 for the id of a class, where one has it: they take it for none."""
+def mend_readers() -> None:
+    """Let its readers take what is stated.
+
+    In COCO's kinds they take 0 for no class, whatever has it for its id, and four points for a rectangle along the
+    first two.
+    """
+    from datumaro import Polygon
+    from datumaro.components.annotation import RotatedBbox
     from datumaro.plugins.data_formats.coco.base import _CocoBase
+
+    def polygon(_: type[Any], /, points: Any, **kwargs: Any) -> Any:
+        return Polygon([number for point in points for number in point], **kwargs)
 
     found = _CocoBase._get_label_id
 
@@ -157,3 +166,4 @@ def take_class_0() -> None:
         return self._label_map[0] if is_0 and 0 in self._label_map else found(self, annotation)
 
     _CocoBase._get_label_id = find
+    RotatedBbox.from_rectangle = classmethod(polygon)

@@ -19,7 +19,7 @@ from typing import Any
 from ingestion.formats.datumaro_annotations import KEPT, mend_crowds
 from ingestion.formats.datumaro_errors import refuse, said
 from ingestion.formats.datumaro_mended import MENDED, LeftOut, read_mended, refuse_folder
-from ingestion.formats.datumaro_sources import Asked, collect_asked, collect_refused, read_sources, take_class_0
+from ingestion.formats.datumaro_sources import Asked, collect_asked, collect_refused, mend_readers, read_sources
 
 KITTI = ("label_2/**/*.txt", "instance/**/*.png")
 """Boxes and masks of KITTI; of a folder with both, the reader of `kitti` would read the boxes of one subset."""
@@ -34,7 +34,7 @@ def main(format_: str, folder: str, out: str) -> None:
         refuse(f"datumaro has no format {format_!r}; it has {', '.join(formats)}")
     if format_ == "kitti" and all(any(Path(folder).rglob(kind)) for kind in KITTI):
         refuse("it has boxes and masks: --format kitti_detection reads the boxes, kitti_segmentation the masks")
-    take_class_0()
+    mend_readers()
     refused, asked = collect_refused(), collect_asked(format_)
     read = partial(read_sources, format_, asked)
     with tempfile.TemporaryDirectory() as mirror:

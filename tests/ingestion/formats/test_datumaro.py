@@ -308,6 +308,14 @@ def test_a_byte_order_mark_is_no_part_of_a_class_and_images_left_out_are_told(da
     assert "testing/image_2/b.png" in note
 
 
+def test_four_points_of_dota_that_are_no_rectangle_stay(datumaro, tmp_path):
+    image(tmp_path / "train/images/a.png")
+    written(tmp_path / "train/labelTxt/a.txt", "imagesource:x\n0 0 10 2 9 12 1 9 ship 0")
+    (row,) = read(tmp_path, "dota").records.annotations.to_pylist()
+    assert json.loads(row["segmentation"]) == [[0, 0, 10, 2, 9, 12, 1, 9]]
+    assert row["bbox"] == [0, 0, 10, 12]
+
+
 @pytest.mark.parametrize(
     ("path", "name", "file"),
     [
