@@ -20,7 +20,7 @@ from ingestion.formats.image_rows import refused_row, with_rows
 from ingestion.formats.split_names import KNOWN, split_name
 from ingestion.identity import annotation_id, category_ids, image_id
 from ingestion.records import Records
-from ingestion.source import Source, require_any_file, require_names
+from ingestion.source import Source, require_names
 from lakesight.environments import python_of, run
 from lakesight.errors import FormatError, UserError
 from lakesight.tables import BOOL, STRING
@@ -56,7 +56,7 @@ def read_datumaro(known: Mapping[str, int], *, folder: Path, format_: str, datas
     """Read and validate.
 
     Raises:
-        UserError: the folder cannot be read, or the format has a command of its own or is refused.
+        UserError: the folder cannot be read, no image is in it, or the format has a command of its own or is refused.
         SetupError: datumaro is not set up.
         FormatError: datumaro cannot read the folder as `format_`, or there is no image in it.
     """
@@ -69,6 +69,7 @@ def read_datumaro(known: Mapping[str, int], *, folder: Path, format_: str, datas
     root = folder.resolve()
     coco = _convert(root, format_)
     places, refused = _places(coco["images"], root)
+    _require_images([*places.values()], refused, root)
     renamed = _renamed(coco, places, known)
     records = parse(json.dumps(renamed).encode(), str(folder))
     splits = pa.array(_splits([image["subset"] for image in coco["images"] if image["id"] in places]), STRING)
@@ -77,7 +78,6 @@ def read_datumaro(known: Mapping[str, int], *, folder: Path, format_: str, datas
     boxes = _column(records.annotations, "image_level", levels)
     rows = [refused_row(None, why) for why in (*refused, *coco["refused"])]
     found = Records(with_rows(images, rows, {}), boxes, records.categories)
-    require_any_file(found, root)
     return Source(
         path=root, format=format_, images=root, dataset=dataset, split=split, records=found, replaces=True,
         notes=(
@@ -137,6 +137,17 @@ def _splits(subsets: list[str]) -> list[str | None]:
 def _further_splits(splits: pa.Array) -> Iterator[str]:
     for name in sorted({*splits.drop_null().to_pylist()} - {*KNOWN.values()}):
         yield f"subset `{name}` is taken as a split"
+
+
+def _require_images(names: list[str], refused: list[str], root: Path) -> None:
+    """One missing file is one refused record; all of them are a wrong folder."""
+    if not any((root / name).is_file() for name in names):
+        raise UserError(
+            f"none of the {len(names) + len(refused):,} images of the data set is a file in the folder",
+            where=str(root),
+            expected=f"for example {names[0]}" if names else "image files; the first is refused: " + refused[0],
+            fix="check --folder, or put the images where the annotations say",
+        )
 
 
 def _renamed(coco: dict[str, Any], places: Mapping[int, str], known: Mapping[str, int]) -> dict[str, Any]:

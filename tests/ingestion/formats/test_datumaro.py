@@ -397,6 +397,19 @@ def test_where_nothing_is_left_the_reason_is_told(datumaro, data, tmp_path):
         read(folder, "cvat")
 
 
+def test_where_no_image_is_in_the_folder_the_command_ends(datumaro, tmp_path):
+    as_vott_csv(tmp_path, "train", ["dog"])
+    (tmp_path / "train.png").unlink()
+    with pytest.raises(UserError, match="none of the 1 images") as caught:
+        read(tmp_path, "vott_csv")
+    assert "for example train.png" in str(caught.value)
+    as_kitti(tmp_path, "training", ["dog"])
+    (tmp_path / "training/image_2/a.png").unlink()
+    with pytest.raises(UserError, match="none of the 1 images") as caught:
+        read(tmp_path, "kitti")
+    assert "a: there is no image file of this name" in str(caught.value)
+
+
 @pytest.mark.parametrize("wrong", [set(), {0}, {7}, {2, 3}, {0, 4, 7}, set(range(8))])
 def test_records_are_found_by_halving(wrong):
     def fault(out):
