@@ -25,6 +25,10 @@ def link_files(folder: Path, mirror: Path, format_: str) -> None:
             target.symlink_to(path)
     if format_ == "cvat":
         _link_images(mirror)
+    for file in [*mirror.rglob("gt/labels.txt")] if format_ == "mot_seq" else ():
+        text = file.read_bytes()
+        file.unlink()  # the link
+        file.write_bytes(text.rstrip())  # an empty line at the end would be a class without a name
     if format_ == "label_me":
         for file in mirror.rglob("*.xml"):
             _link_beside(file, mirror)

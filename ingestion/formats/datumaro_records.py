@@ -30,9 +30,9 @@ def records(file: Path, format_: str) -> Records | None:
     )
     if (read := readers.get(file.suffix.lower())) is None:
         return None
-    data = file.read_bytes()
-    text = data.removeprefix(codecs.BOM_UTF8)  # its readers take it for a part of the first word
     try:
+        data = file.read_bytes()
+        text = data.removeprefix(codecs.BOM_UTF8)  # its readers take it for a part of the first word
         found = read(text, file)
         return found._replace(mended=found.mended or text != data)
     except Exception:  # not XML, not JSON, not text

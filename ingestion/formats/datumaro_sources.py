@@ -9,6 +9,8 @@ import os
 from collections import Counter
 from collections.abc import Iterable
 from copy import copy
+from functools import partial
+from inspect import signature
 from typing import Any, NamedTuple
 
 from ingestion.formats.datumaro_annotations import as_stated
@@ -40,7 +42,8 @@ def read_sources(format_: str, asked: Asked, folder: str) -> tuple[Any, list[Any
         kept.clear()
     environment, labels = Environment(), LabelCategories()
     places, found = dict[str, int](), list[Any]()
-    for one in sorted(environment.make_importer(format_)(folder), key=lambda one: str(one["url"])):
+    sources = {repr(one): one for one in environment.make_importer(format_)(folder)}  # a subset of CVAT once a task
+    for one in sorted(sources.values(), key=lambda one: str(one["url"])):
         asked.classes.clear()
         source = environment.make_extractor(one["format"], one["url"], **one.get("options", {}))
         items = [*source]  # classes are found as it is read
@@ -149,11 +152,12 @@ def collect_refused() -> dict[str, None]:
 def mend_readers() -> None:
     """Let its readers take what is stated.
 
-    In COCO's kinds they take 0 for no class, whatever has it for its id, and four points for a rectangle along the
-    first two.
+    In COCO's kinds they take 0 for no class, whatever has it for its id; four points for a rectangle along the first
+    two; and the size of an image for that after EXIF has turned it, by which fractions would be in another frame.
     """
     from datumaro import Polygon
     from datumaro.components.annotation import RotatedBbox
+    from datumaro.components.media import imagesize
     from datumaro.plugins.data_formats.coco.base import _CocoBase
 
     def polygon(_: type[Any], /, points: Any, **kwargs: Any) -> Any:
@@ -167,3 +171,5 @@ def mend_readers() -> None:
 
     _CocoBase._get_label_id = find
     RotatedBbox.from_rectangle = classmethod(polygon)
+    if "exif_rotation" in signature(imagesize.get).parameters:  # before its version 2 it did not look
+        imagesize.get = partial(imagesize.get, exif_rotation=False)

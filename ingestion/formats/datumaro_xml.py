@@ -45,6 +45,9 @@ def _placed(data: bytes, folder: Path) -> bytes | None:
     jobs = [] if root.find("meta/task") is not None else root.findall("meta/job")
     for job in jobs:
         job.tag = "task"
+    nameless = [one for one in root.iterfind("meta/project//subset") if not one.text]
+    for one in nameless:
+        one.text = "default"  # as its images are said to be in
     images = root.findall("image")
     places = Images(folder / "images")
     moved = [(image, place) for image in images if (place := places.of(image.get("name", ""), image.get("subset", "")))]
@@ -52,7 +55,7 @@ def _placed(data: bytes, folder: Path) -> bytes | None:
         image.set("name", place)
     frames = places.frames() if root.find("track") is not None and not images else {}
     root.extend(Element("image", {"id": str(frame), "name": place}) for frame, place in frames.items())
-    return ElementTree.tostring(root) if jobs or moved or frames else None
+    return ElementTree.tostring(root) if jobs or nameless or moved or frames else None
 
 
 def _unread_of_cvat(root: Element, found: list[_Part], subset_of_file: str) -> Iterator[tuple[list[int], str]]:

@@ -20,6 +20,7 @@ def read(folder, format_, known=None):
     return read_datumaro(known or {}, folder=folder, format_=format_, dataset="d", split=None)
 
 
+ORIENTATION = 0x0112
 CLASSES = {"train": ["dog", "cat"], "val": ["cat", "ant", "dog"]}
 """Of two sources: a box each, whose x is its place."""
 
@@ -61,7 +62,7 @@ def as_mot_seq(folder, source, names):
     image(folder / source / "img1/000001.png")
     lines = [f"1,{x + 1},{x},2,10,20,1,{x + 1},1" for x, _ in enumerate(names)]
     written(folder / source / "gt/gt.txt", "\n".join(lines))
-    written(folder / source / "gt/labels.txt", "\n".join(names))
+    written(folder / source / "gt/labels.txt", "\n".join(names) + "\n\n")
 
 
 def as_roboflow_coco(folder, source, names):
@@ -204,3 +205,33 @@ def test_where_no_image_is_in_the_folder_the_command_ends(datumaro, tmp_path):
     with pytest.raises(UserError, match="none of the 1 images") as caught:
         read(tmp_path, "kitti")
     assert "a: there is no image file of this name" in str(caught.value)
+
+
+def test_fractions_are_of_the_stored_pixels_whatever_exif_says(datumaro, tmp_path):
+    (tmp_path / "data").mkdir()
+    picture = Image.new("RGB", (64, 48))
+    exif = picture.getexif()
+    exif[ORIENTATION] = 6
+    picture.save(tmp_path / "data/a.jpg", exif=exif)
+    written(tmp_path / "data/a.txt", "0 0.5 0.5 0.5 0.25")
+    written(tmp_path / "obj.names", "dog")
+    written(tmp_path / "train.txt", "data/data/a.jpg")
+    written(tmp_path / "obj.data", "classes = 1\ntrain = data/train.txt\nnames = data/obj.names\nbackup = backup/")
+    records = read(tmp_path, "yolo").records
+    (row,) = records.images.to_pylist()
+    assert (row["stated_width"], row["stated_height"]) == picture.size
+    assert records.annotations["bbox"].to_pylist() == [[16, 18, 32, 12]]
+
+
+def test_a_task_of_cvat_without_a_subset_is_read(datumaro, tmp_path):
+    tasks = "".join(f"<task><subset>{name}</subset></task>" for name in ("Train", "", "Train"))
+    meta = f"<meta><project><labels><label><name>dog</name></label></labels><tasks>{tasks}</tasks></project></meta>"
+    found = ""
+    for number, subset in enumerate(("Train", "default")):
+        image(tmp_path / "images" / subset / "a.png")
+        found += f'<image id="{number}" name="a.png" subset="{subset}">{BOX}</image>'
+    written(tmp_path / "annotations.xml", f"<annotations>{meta}{found}</annotations>")
+    records = read(tmp_path, "cvat").records
+    places = {row["file_name"]: row["split"] for row in records.images.to_pylist()}
+    assert places == {"images/Train/a.png": "train", "images/default/a.png": None}
+    assert records.annotations.num_rows == 2
