@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from ingestion.formats.datumaro_left_out import POINTS
+
 KEPT = ("Bbox", "Polygon", "Ellipse", "Mask", "RleMask", "ExtractedMask", "Label")
 """Kinds of annotations that are written; others are counted."""
 CROWD = "lakesight: crowd"
@@ -37,9 +39,13 @@ def _mark_crowd(annotation: Any) -> None:
 def _polygon(annotation: Any) -> Any:
     from datumaro import Polygon
 
-    if type(annotation).__name__ != "RotatedBbox":
+    stated = annotation.attributes.get("id")
+    if isinstance(stated, dict) and POINTS in stated:
+        points = annotation.attributes.pop("id")[POINTS]
+    elif type(annotation).__name__ == "RotatedBbox":
+        points = [number for point in annotation.as_polygon() for number in point]
+    else:
         return annotation
-    points = [number for point in annotation.as_polygon() for number in point]
     kept = {key: getattr(annotation, key) for key in ("label", "group", "id", "z_order", "attributes")}
     return Polygon(points, **kept)
 

@@ -6,6 +6,9 @@ Pure, and run in datumaro's own environment.
 from collections.abc import Callable, Sequence, Set
 from typing import NamedTuple
 
+POINTS = "lakesight: points"
+"""In place of the id of a region of VoTT, while it is read."""
+
 
 class Records(NamedTuple):
     """The records of a file by name, and a function: the file without some of them.

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence, Set
 from pathlib import Path
 from typing import Any
 
-from ingestion.formats.datumaro_left_out import Records, stem
+from ingestion.formats.datumaro_left_out import POINTS, Records, stem
 from ingestion.formats.datumaro_places import places_of_assets
 from ingestion.formats.datumaro_xml import cvat, label_me
 
@@ -53,13 +53,26 @@ def _vott_json(data: bytes, file: Path) -> Records:
         out = {keys[place] for place in left_out}
         kept = {key: asset for key, asset in whole["assets"].items() if (key, None) not in out}
         for key, asset in kept.items():
-            regions = [one for number, one in enumerate(asset.get("regions", [])) if (key, number) not in out]
+            regions = [
+                _with_points(one) for number, one in enumerate(asset.get("regions", [])) if (key, number) not in out
+            ]
             placed = {"asset": asset["asset"] | {"path": moved[key]}} if key in moved else {}
             kept[key] = asset | placed | {"regions": regions}
         return json.dumps(whole | {"assets": kept}).encode()
 
     names = [f"asset {key}" + (f": region {number + 1}" if number is not None else "") for key, number in keys]
-    return Records(names, without, [*_unread_of_vott(whole["assets"], keys)], mended=bool(moved))
+    polygons = any(
+        _with_points(one) is not one for asset in whole["assets"].values() for one in asset.get("regions", [])
+    )
+    return Records(names, without, [*_unread_of_vott(whole["assets"], keys)], mended=bool(moved) or polygons)
+
+
+def _with_points(region: dict[str, Any]) -> dict[str, Any]:
+    """The region, if a polygon with its points as its id: nothing else is kept by its reader but a box."""
+    points = [number for point in region.get("points") or [] for number in (point.get("x"), point.get("y"))]
+    if region.get("type") != "POLYGON" or len(points) < 6 or not all(isinstance(one, int | float) for one in points):
+        return region
+    return region | {"id": {POINTS: points}}
 
 
 def _unread_of_vott(assets: dict[str, Any], keys: list[tuple[str, int | None]]) -> Iterator[tuple[list[int], str]]:

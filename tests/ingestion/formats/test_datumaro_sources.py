@@ -207,6 +207,18 @@ def test_where_no_image_is_in_the_folder_the_command_ends(datumaro, tmp_path):
     assert "a: there is no image file of this name" in str(caught.value)
 
 
+def test_polygons_of_vott_stay(datumaro, tmp_path):
+    image(tmp_path / "a.png")
+    whole = json.loads(vott({"name": "a.png", "path": "a.png"}, ["dog", "dog"]))
+    points = [{"x": 0, "y": 2}, {"x": 10, "y": 2}, {"x": 10, "y": 22}]
+    whole["assets"]["k"]["regions"][0] |= {"id": "r", "type": "POLYGON", "points": points, "tags": ["dog", "cat"]}
+    written(tmp_path / "x-export.json", json.dumps(whole))
+    rows = read(tmp_path, "vott_json").records.annotations.to_pylist()
+    assert sorted(row["bbox"] for row in rows) == [[0, 2, 10, 20], [0, 2, 10, 20], [1, 2, 10, 20]]
+    found = [json.loads(row["segmentation"]) for row in rows if row["segmentation"]]
+    assert found == [[[0, 2, 10, 2, 10, 22]]] * 2
+
+
 def test_fractions_are_of_the_stored_pixels_whatever_exif_says(datumaro, tmp_path):
     (tmp_path / "data").mkdir()
     picture = Image.new("RGB", (64, 48))
