@@ -7,14 +7,17 @@ where two have an image of one name. Run in datumaro's own environment.
 import logging
 import os
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from copy import copy
 from functools import partial
 from inspect import signature
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from ingestion.formats.datumaro_annotations import as_stated
 
+KITTI = {"kitti_detection": "label_2", "kitti_segmentation": "instance"}
+"""Readers of KITTI, and the folder that each looks for in a subset."""
 HARMLESS = ("Category id of '0'", "Missing annotation field 'segmentation'")
 """Beginnings of warnings of what is read all the same: a class (`mend_readers`), and a box."""
 
@@ -42,8 +45,9 @@ def read_sources(format_: str, asked: Asked, folder: str) -> tuple[Any, list[Any
         kept.clear()
     environment, labels = Environment(), LabelCategories()
     places, found = dict[str, int](), list[Any]()
-    sources = {repr(one): one for one in environment.make_importer(format_)(folder)}  # a subset of CVAT once a task
-    for one in sorted(sources.values(), key=lambda one: str(one["url"])):
+    stated = [*environment.make_importer(format_)(folder), *_further(format_, folder)]
+    sources = {(str(one["url"]), one["format"], repr(one.get("options", {}))): one for one in stated}
+    for _, one in sorted(sources.items()):
         asked.classes.clear()
         source = environment.make_extractor(one["format"], one["url"], **one.get("options", {}))
         items = [*source]  # classes are found as it is read
@@ -58,6 +62,13 @@ def read_sources(format_: str, asked: Asked, folder: str) -> tuple[Any, list[Any
     lost = asked.images - {_path(item) for item in joined}
     asked.lost.update(os.path.relpath(path, folder) for path in lost)
     return {AnnotationType.label: labels}, [as_stated(item, format_) for item in joined]
+
+
+def _further(format_: str, folder: str) -> Iterator[dict[str, Any]]:
+    """Sources of KITTI that its importer passes over: of subsets of one name in different folders it takes the last."""
+    for name, kind in KITTI.items():
+        if format_ in ("kitti", name):
+            yield from ({"url": str(path.parent), "format": name, "options": {}} for path in Path(folder).rglob(kind))
 
 
 def _relabelled(item: Any, places: list[int], undeclared: Counter[str]) -> Any:

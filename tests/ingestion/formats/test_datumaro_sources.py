@@ -207,6 +207,30 @@ def test_where_no_image_is_in_the_folder_the_command_ends(datumaro, tmp_path):
     assert "a: there is no image file of this name" in str(caught.value)
 
 
+def test_subsets_of_kitti_of_one_name_are_all_read(datumaro, tmp_path):
+    for folder in ("a", "b"):
+        as_kitti(tmp_path / folder, "training", ["dog"])
+    source = read(tmp_path, "kitti")
+    files = [f"{folder}/training/image_2/a.png" for folder in ("a", "b")]
+    assert source.records.images["file_name"].to_pylist() == files
+    assert source.records.annotations.num_rows == 2
+    assert source.notes == ()
+
+
+def test_a_class_that_is_not_declared_is_none(datumaro, tmp_path):
+    image(tmp_path / "images/train/a.png")
+    box = {"type": "bbox", "group": 0, "bbox": [1, 2, 10, 20], "attributes": {}}
+    annotations = [box | {"id": 1, "label_id": 9}, box | {"id": 2, "label_id": 0}]
+    item = {"id": "a", "annotations": annotations, "image": {"path": "a.png", "size": [48, 64]}}
+    labels = {"labels": [{"name": "dog", "parent": "", "attributes": []}], "attributes": []}
+    whole = {"info": {}, "categories": {"label": labels}, "items": [item]}
+    written(tmp_path / "annotations/train.json", json.dumps(whole))
+    source = read(tmp_path, "datumaro")
+    assert source.records.categories["name"].to_pylist() == ["dog", "object"]
+    assert source.records.annotations.num_rows == 2
+    assert source.notes == ("classes that are not declared count as none: 1 number 9",)
+
+
 def test_polygons_of_vott_stay(datumaro, tmp_path):
     image(tmp_path / "a.png")
     whole = json.loads(vott({"name": "a.png", "path": "a.png"}, ["dog", "dog"]))
