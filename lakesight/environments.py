@@ -72,6 +72,9 @@ def set_up(name: str) -> Path:
             _must(sys.executable, "-m", "venv", str(half_made))
             _fill(half_made, ENVIRONMENTS[name])
             half_made.rename(folder)  # last: what was interrupted is never taken for whole
+    except OSError:
+        if not folder.exists():  # else another process has made the same meanwhile
+            raise
     finally:
         shutil.rmtree(half_made, ignore_errors=True)
     return folder

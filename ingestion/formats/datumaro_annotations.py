@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from ingestion.formats.datumaro_left_out import POINTS
+
 KEPT = ("Bbox", "Polygon", "Ellipse", "Mask", "RleMask", "ExtractedMask", "Label")
 """Kinds of annotations that are written; others are counted."""
 CROWD = "lakesight: crowd"
@@ -11,9 +13,12 @@ CROWD = "lakesight: crowd"
 def as_stated(item: Any, format_: str) -> Any:
     """The item as COCO can hold it: with rotated boxes as polygons, and without boxes that are out of sight.
 
-    CVAT keeps those of tracks that have left the picture as `outside`.
+    CVAT keeps those of tracks that have left the picture as `outside`. CreateML states centres, which its reader takes
+    for corners.
     """
     annotations = [_polygon(a) for a in item.annotations if not a.attributes.get("outside")]
+    if format_ == "roboflow_create_ml":
+        annotations = [_around(a) for a in annotations]
     for one in annotations:
         _mark_crowd(one)
     _group(annotations, format_)
@@ -21,8 +26,11 @@ def as_stated(item: Any, format_: str) -> Any:
 
 
 def _mark_crowd(annotation: Any) -> None:
-    """Its writer forgets who is a crowd, and makes polygons, which are not exact, of a mask that is said to be none."""
-    if annotation.attributes.get("is_crowd"):
+    """Its writer forgets who is a crowd, and makes polygons, which are not exact, of a mask that is said to be none.
+
+    Open Images calls a box around several that touch a group.
+    """
+    if annotation.attributes.get("is_crowd") or annotation.attributes.get("is_group_of"):
         annotation.attributes[CROWD] = True
     else:
         annotation.attributes.pop("is_crowd", None)
@@ -31,11 +39,22 @@ def _mark_crowd(annotation: Any) -> None:
 def _polygon(annotation: Any) -> Any:
     from datumaro import Polygon
 
-    if type(annotation).__name__ != "RotatedBbox":
+    stated = annotation.attributes.get("id")
+    if isinstance(stated, dict) and POINTS in stated:
+        points = annotation.attributes.pop("id")[POINTS]
+    elif type(annotation).__name__ == "RotatedBbox":
+        points = [number for point in annotation.as_polygon() for number in point]
+    else:
         return annotation
-    points = [number for point in annotation.as_polygon() for number in point]
     kept = {key: getattr(annotation, key) for key in ("label", "group", "id", "z_order", "attributes")}
     return Polygon(points, **kept)
+
+
+def _around(box: Any) -> Any:
+    from datumaro import Bbox
+
+    kept = {key: getattr(box, key) for key in ("label", "id", "attributes")}
+    return Bbox(box.x - box.w / 2, box.y - box.h / 2, box.w, box.h, **kept)
 
 
 def _group(annotations: list[Any], format_: str) -> None:

@@ -4,31 +4,18 @@ Its readers end with a record that they cannot read, and pass over others withou
 module is run by the interpreter of datumaro's environment, and imports nothing of Lakesight.
 """
 
+import codecs
 import csv
 import json
-from collections.abc import Callable, Iterable, Iterator, Sequence, Set
+from collections.abc import Callable, Iterator, Sequence, Set
 from pathlib import Path
-from typing import NamedTuple
-from xml.etree import ElementTree
-from xml.etree.ElementTree import Element
+from typing import Any
+
+from ingestion.formats.datumaro_left_out import POINTS, Records, stem
+from ingestion.formats.datumaro_places import places_of_assets
+from ingestion.formats.datumaro_xml import cvat, label_me
 
 SUFFIXES = (".xml", ".json", ".csv", ".txt")
-CVAT_READ = frozenset(("box", "polygon", "polyline", "points", "mask", "tag", "attribute"))
-
-
-class Records(NamedTuple):
-    """The records of a file by name, and a function: the file without some of them.
-
-    A file of none has a syntax that is broken.
-    """
-
-    names: list[str]
-    without: Callable[[Set[int]], bytes]
-    unread: Sequence[tuple[Sequence[int], str]] = ()
-    """(places of records that its reader passes over, or takes for something else, why); the first is at fault.
-
-    No reason: nothing is lost with them.
-    """
 
 
 Reader = Callable[[bytes, Path], Records]
@@ -36,137 +23,66 @@ Reader = Callable[[bytes, Path], Records]
 
 def records(file: Path, format_: str) -> Records | None:
     """The records of a file; None: it is of a kind that is not looked into."""
-    readers: dict[str, Reader] = {".xml": _cvat if format_ == "cvat" else _label_me, ".json": _vott_json}
+    readers: dict[str, Reader] = {".xml": cvat if format_ == "cvat" else label_me, ".json": _vott_json}
     readers |= {".csv": _vott_csv if format_ == "vott_csv" else _lines_with_head}
-    readers[".txt"] = {"wider_face": _faces, "mot_seq": _mot, "kitti": _kitti}.get(format_, _lines)
+    readers[".txt"] = {"wider_face": _faces, "mot_seq": _mot, "kitti": _kitti, "kitti_detection": _kitti}.get(
+        format_, _lines
+    )
     if (read := readers.get(file.suffix.lower())) is None:
         return None
     try:
-        return read(file.read_bytes(), file)
+        data = file.read_bytes()
+        text = data.removeprefix(codecs.BOM_UTF8)  # its readers take it for a part of the first word
+        found = read(text, file)
+        return found._replace(mended=found.mended or text != data)
     except Exception:  # not XML, not JSON, not text
         return Records([], lambda _: b"")
 
 
-class _Part(NamedTuple):
-    """An element, what it is in, and its name."""
-
-    parent: Element
-    element: Element
-    name: str
-
-
-def _cvat(data: bytes, file: Path) -> Records:
-    def find(root: Element) -> list[_Part]:
-        found = []
-        for one in _parts(root, ("image", "track")):
-            # An image after its shapes: they are tried without it, and then it is not blamed for them.
-            found += [part._replace(name=f"{one.name}: {part.name}") for part in _parts(one.element)] + [one]
-        return found
-
-    root, found, without = _xml(data, find)
-    return Records([one.name for one in found], without, [*_unread_of_cvat(root, found, file.stem)])
-
-
-def _unread_of_cvat(root: Element, found: list[_Part], stem: str) -> Iterator[tuple[list[int], str]]:
-    labels = {label.findtext("name") for label in root.iterfind("meta//label")}
-    subsets = {subset.text for subset in root.iterfind("meta//subset")}
-    subsets = subsets if root.find("meta/project") is not None else {stem}
-    seen = set[tuple[str, ...]]()
-    for place, (parent, one, _) in enumerate(found):
-        subset = one.get("subset")
-        keys = {(subset or "", "id", one.get("id", "")), (subset or "", "name", _stem(one.get("name", "")))}
-        if parent is not root and one.tag not in CVAT_READ:
-            yield [place], f"<{one.tag}> is not read"
-        elif "label" in one.attrib and one.get("label") not in labels:
-            yield [place], f"label {one.get('label')!r} is not declared"
-        elif parent is root and subset is not None and subset not in subsets:
-            yield [place], f"subset {subset!r} is not declared"
-        elif one.tag == "image" and keys & seen:
-            yield [place], f"another image has its id {one.get('id')}, or its name but for the suffix"
-        elif one.tag == "image":
-            seen |= keys
-
-
-def _label_me(data: bytes, _: Path) -> Records:
-    root, found, without = _xml(data, lambda root: _parts(root, ("object",)))
-    unread = [] if root.tag != "annotation" else [*_unread_of_label_me([one.element for one in found])]
-    return Records([one.name for one in found], without, unread)
-
-
-def of_one_image(files: Iterable[Path]) -> Iterator[tuple[Path, Path]]:
-    """(file of LabelMe, the one before it that is of the same image, by folder and name but for the suffix)."""
-    seen = dict[tuple[str, str], Path]()
-    for file in files:
-        try:
-            root, *_ = _xml(file.read_bytes(), lambda _: [])
-        except Exception:  # its reader says what is wrong with it
-            continue
-        name = root.findtext("filename", "")
-        first = seen.setdefault((root.findtext("folder", ""), _stem(name)), file)
-        if name and first != file:
-            yield file, first
-
-
-def _unread_of_label_me(objects: list[Element]) -> Iterator[tuple[list[int], str]]:
-    seen = set()
-    for place, one in enumerate(objects):
-        key = one.findtext("id", "").strip()
-        if one.findtext("deleted", "").strip() not in ("", "0"):
-            continue
-        if one.find("polygon") is None and one.find("segm") is None:
-            yield [place], "it has neither <polygon> nor <segm>"
-        elif key in seen:
-            yield [place], f"another object has its id {key}"
-        seen.add(key)
-
-
-def _xml(
-    data: bytes, find: Callable[[Element], list[_Part]]
-) -> tuple[Element, list[_Part], Callable[[Set[int]], bytes]]:
-    """(root, what `find` finds in it, the file without some of that); its reader refuses a file with entities."""
-    if b"<!ENTITY" in data:
-        raise ValueError
-
-    def without(left_out: Set[int]) -> bytes:
-        root = ElementTree.fromstring(data)
-        for place, one in enumerate(find(root)):
-            if place in left_out:
-                one.parent.remove(one.element)
-        return ElementTree.tostring(root)
-
-    root = ElementTree.fromstring(data)
-    return root, find(root), without
-
-
-def _parts(parent: Element, tags: Sequence[str] = ()) -> list[_Part]:
-    """What is right in an element, of some tags or of any, numbered."""
-    found = [one for one in parent if not tags or one.tag in tags]
-    return [_Part(parent, one, f"<{one.tag}> {n} {one.get('name', '')}".strip()) for n, one in enumerate(found, 1)]
-
-
-def _vott_json(data: bytes, _: Path) -> Records:
+def _vott_json(data: bytes, file: Path) -> Records:
     whole = json.loads(data)
     keys = [  # an asset after its regions, as in CVAT
         place
         for key, asset in whole["assets"].items()
         for place in (*((key, number) for number in range(len(asset.get("regions", [])))), (key, None))
     ]
+    places = places_of_assets([asset.get("asset", {}) for asset in whole["assets"].values()], file.parent)
+    moved = {key: place for key, place in zip(whole["assets"], places, strict=True) if place}
 
     def without(left_out: Set[int]) -> bytes:
         out = {keys[place] for place in left_out}
         kept = {key: asset for key, asset in whole["assets"].items() if (key, None) not in out}
         for key, asset in kept.items():
-            regions = [one for number, one in enumerate(asset.get("regions", [])) if (key, number) not in out]
-            kept[key] = asset | {"regions": regions}
+            regions = [
+                _with_points(one) for number, one in enumerate(asset.get("regions", [])) if (key, number) not in out
+            ]
+            placed = {"asset": asset["asset"] | {"path": moved[key]}} if key in moved else {}
+            kept[key] = asset | placed | {"regions": regions}
         return json.dumps(whole | {"assets": kept}).encode()
 
     names = [f"asset {key}" + (f": region {number + 1}" if number is not None else "") for key, number in keys]
-    unread = [
-        ([place], "it has no `boundingBox`")
-        for place, (key, number) in enumerate(keys)
-        if number is not None and not whole["assets"][key]["regions"][number].get("boundingBox")
-    ]
-    return Records(names, without, unread)
+    polygons = any(
+        _with_points(one) is not one for asset in whole["assets"].values() for one in asset.get("regions", [])
+    )
+    return Records(names, without, [*_unread_of_vott(whole["assets"], keys)], mended=bool(moved) or polygons)
+
+
+def _with_points(region: dict[str, Any]) -> dict[str, Any]:
+    """The region, if a polygon with its points as its id: nothing else is kept by its reader but a box."""
+    points = [number for point in region.get("points") or [] for number in (point.get("x"), point.get("y"))]
+    if region.get("type") != "POLYGON" or len(points) < 6 or not all(isinstance(one, int | float) for one in points):
+        return region
+    return region | {"id": {POINTS: points}}
+
+
+def _unread_of_vott(assets: dict[str, Any], keys: list[tuple[str, int | None]]) -> Iterator[tuple[list[int], str]]:
+    seen = dict[str, str]()
+    for place, (key, number) in enumerate(keys):
+        name = assets[key].get("asset", {}).get("name")
+        if name and seen.setdefault(stem(name), key) != key:
+            yield [place], "" if number is not None else f"another asset has its name {name}, or but for the suffix"
+        elif number is not None and not assets[key]["regions"][number].get("boundingBox"):
+            yield [place], "it has no `boundingBox`"
 
 
 def _lines(data: bytes, _: Path, head: int = 0) -> Records:
@@ -212,13 +128,9 @@ def _vott_csv(data: bytes, file: Path) -> Records:
         image = row.get("image", "")
         if row and 0 < len(missing) < 5:  # with none of them it is an image without boxes
             unread.append(([place], f"it has no {', '.join(missing)}"))
-        elif (other := images.setdefault(_stem(image), image)) != image:
+        elif (other := images.setdefault(stem(image), image)) != image:
             unread.append(([place], f"{image} is taken for {other}"))
     return found._replace(unread=unread)
-
-
-def _stem(name: str) -> str:
-    return name.rpartition(".")[0] or name
 
 
 def _faces(data: bytes, _: Path) -> Records:
@@ -249,7 +161,7 @@ def _unread_of_faces(lines: list[str]) -> Iterator[tuple[Sequence[int], str]]:
     seen = set()
     for block in blocks:
         name = lines[block.start].strip()
-        key = _stem(name.replace("\\", "/").partition("/")[2])
+        key = stem(name.replace("\\", "/").partition("/")[2])
         said = "\n".join(lines[block.start + 1 : block.stop]).rstrip().split("\n")
         why = None if only_names else _miscounted(said)
         if why or key in seen:

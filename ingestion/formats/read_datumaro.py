@@ -7,20 +7,20 @@ import json
 import os
 import tempfile
 from collections import Counter
-from collections.abc import Mapping
-from pathlib import Path
+from collections.abc import Iterator, Mapping, Set
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import pyarrow as pa
 
 import ingestion
 from ingestion.formats.coco import parse
-from ingestion.formats.files import require_folder
+from ingestion.formats.files import find, require_folder
 from ingestion.formats.image_rows import refused_row, with_rows
-from ingestion.formats.split_names import split_name
+from ingestion.formats.split_names import KNOWN, split_name
 from ingestion.identity import annotation_id, category_ids, image_id
 from ingestion.records import Records
-from ingestion.source import Source, require_any_file, require_names
+from ingestion.source import Source, require_names
 from lakesight.environments import python_of, run
 from lakesight.errors import FormatError, UserError
 from lakesight.tables import BOOL, STRING
@@ -42,13 +42,21 @@ main(*sys.argv[2:])
 """
 NO_CLASS = "object"
 """Category of boxes that have none, as WIDER Face's."""
+OF_BOXES = frozenset(
+    ("cvat", "kitti", "kitti_detection", "label_me", "mot_seq", "open_images", "vott_csv", "vott_json")
+)
+OF_BOXES |= {"wider_face", "yolo", "dota", "roboflow_coco", "roboflow_create_ml", "roboflow_voc", "roboflow_yolo"}
+"""Formats that keep no other pictures, as masks, in the folders of images."""
+KITTI_IMAGES = "image_2"
+MOST_WARNINGS = 5
+"""Of datumaro's warnings that are told."""
 
 
 def read_datumaro(known: Mapping[str, int], *, folder: Path, format_: str, dataset: str, split: str | None) -> Source:
     """Read and validate.
 
     Raises:
-        UserError: the folder cannot be read, or the format has a command of its own or is refused.
+        UserError: the folder cannot be read, no image is in it, or the format has a command of its own or is refused.
         SetupError: datumaro is not set up.
         FormatError: datumaro cannot read the folder as `format_`, or there is no image in it.
     """
@@ -61,18 +69,23 @@ def read_datumaro(known: Mapping[str, int], *, folder: Path, format_: str, datas
     root = folder.resolve()
     coco = _convert(root, format_)
     places, refused = _places(coco["images"], root)
+    _require_images([*places.values()], refused, root)
     renamed = _renamed(coco, places, known)
     records = parse(json.dumps(renamed).encode(), str(folder))
-    splits = pa.array([split_name(image["subset"]) for image in coco["images"] if image["id"] in places], STRING)
+    splits = pa.array(_splits([image["subset"] for image in coco["images"] if image["id"] in places]), STRING)
     levels = pa.array([a.get("bbox") is None for a in renamed["annotations"]], BOOL)
     images = _column(records.images, "split", splits)
     boxes = _column(records.annotations, "image_level", levels)
     rows = [refused_row(None, why) for why in (*refused, *coco["refused"])]
     found = Records(with_rows(images, rows, {}), boxes, records.categories)
-    require_any_file(found, root)
     return Source(
         path=root, format=format_, images=root, dataset=dataset, split=split, records=found, replaces=True,
-        notes=_notes(coco["dropped"], coco["undeclared"]),
+        notes=(
+            *_notes(coco["dropped"], coco["undeclared"]),
+            *_warnings(coco["warned"]),
+            *_further_splits(splits),
+            *(_unnamed(find(root).names, {*places.values()}) if format_ in OF_BOXES else ()),
+        ),
     )  # fmt: skip
 
 
@@ -108,6 +121,33 @@ def _places(images: list[dict[str, Any]], root: Path) -> tuple[dict[int, str], l
         else:
             places[image["id"]] = path.relative_to(root).as_posix()
     return places, refused
+
+
+def _splits(subsets: list[str]) -> list[str | None]:
+    """The split of each image; a subset that all are in is one only by a name that says so.
+
+    Else it is what its file is called: CVAT's `annotations`, the project of VoTT.
+    """
+    names = {subset: split_name(subset) for subset in subsets}
+    if len(names) == 1 and not {*names.values()} & {*KNOWN.values()}:
+        return [None] * len(subsets)
+    return [names[subset] for subset in subsets]
+
+
+def _further_splits(splits: pa.Array) -> Iterator[str]:
+    for name in sorted({*splits.drop_null().to_pylist()} - {*KNOWN.values()}):
+        yield f"subset `{name}` is taken as a split"
+
+
+def _require_images(names: list[str], refused: list[str], root: Path) -> None:
+    """One missing file is one refused record; all of them are a wrong folder."""
+    if not any((root / name).is_file() for name in names):
+        raise UserError(
+            f"none of the {len(names) + len(refused):,} images of the data set is a file in the folder",
+            where=str(root),
+            expected=f"for example {names[0]}" if names else "image files; the first is refused: " + refused[0],
+            fix="check --folder, or put the images where the annotations say",
+        )
 
 
 def _renamed(coco: dict[str, Any], places: Mapping[int, str], known: Mapping[str, int]) -> dict[str, Any]:
@@ -154,3 +194,18 @@ def _notes(dropped: Mapping[str, int], undeclared: Mapping[str, int]) -> tuple[s
     }
     counts = {what: ", ".join(f"{n:,} {kind}" for kind, n in sorted(found.items())) for what, found in said.items()}
     return tuple(f"{what}: {found}" for what, found in counts.items() if found)
+
+
+def _warnings(warned: list[str]) -> Iterator[str]:
+    yield from (f"datumaro warns: {one}" for one in warned[:MOST_WARNINGS])
+    if len(warned) > MOST_WARNINGS:
+        yield f"datumaro warns: and {len(warned) - MOST_WARNINGS:,} times more"
+
+
+def _unnamed(files: list[str], named: Set[str]) -> Iterator[str]:
+    """Images beside those that annotations name; KITTI has a folder of others, for tests."""
+    folders = {str(PurePosixPath(name).parent) for name in named}
+    others = [path for name in files if name not in named and (path := PurePosixPath(name))]
+    left = [path for path in others if str(path.parent) in folders or path.parent.name == KITTI_IMAGES]
+    if left:
+        yield f"{len(left):,} image files were left out: no annotation that could be read names them (first: {left[0]})"

@@ -4,8 +4,9 @@ import re
 import shutil
 
 import pytest
+from PIL import Image
 
-from ingestion.formats import datumaro_to_coco
+from ingestion.formats import datumaro_mended
 from ingestion.formats.read_datumaro import read_datumaro
 from ingestion.identity import image_id
 from ingestion.load import ingest
@@ -48,7 +49,7 @@ def test_formats(datumaro, data, format_, name, images, boxes, levels, classes):
     assert len(files) == len(set(files)) == images
     assert all((source.images / file).is_file() for file in files)
     assert sorted(row["image_level"] for row in rows) == [False] * boxes + [True] * levels
-    assert all(row["iscrowd"] == 0 for row in rows)
+    assert sum(row["iscrowd"] for row in rows) == (format_ == "open_images")  # whose one box is of a group
     assert len({row["annotation_id"] for row in rows}) == len(rows)
     assert set(source.records.categories["name"].to_pylist()) == classes
 
@@ -194,6 +195,26 @@ def test_an_empty_folder_of_masks_hides_no_boxes(datumaro, data, tmp_path):
 
 
 @pytest.mark.realdata
+def test_kitti_of_boxes_and_masks_is_refused_unless_one_is_asked_for(datumaro, data, tmp_path):
+    for subset in ("testing", "training"):
+        folder = shutil.copytree(
+            data / ASSETS / "kitti_dataset/kitti_detection/training", tmp_path / subset, copy_function=shutil.copyfile
+        )
+        (folder / "instance").mkdir()
+        Image.new("I;16", Image.open(folder / "image_2/000030_10.png").size, 2 << 8).save(
+            folder / "instance/000030_10.png"
+        )
+    with pytest.raises(FormatError, match="kitti_detection reads the boxes, kitti_segmentation the masks"):
+        read(tmp_path, "kitti")
+    boxes = read(tmp_path, "kitti_detection").records
+    assert sorted(boxes.images["split"].to_pylist()) == ["test"] * 2 + ["train"] * 2
+    assert boxes.annotations.num_rows == 2 * 5
+    masks = read(tmp_path, "kitti_segmentation").records.annotations
+    assert masks.num_rows == 2
+    assert masks["segmentation"].null_count == 0
+
+
+@pytest.mark.realdata
 def test_where_nothing_is_left_the_reason_is_told(datumaro, data, tmp_path):
     folder = shutil.copytree(data / ASSETS / "cvat_dataset/for_video", tmp_path / "in", copy_function=shutil.copyfile)
     bomb = '<!DOCTYPE a [<!ENTITY l0 "ha"><!ENTITY l1 "&l0;&l0;">]><annotations>&l1;</annotations>'
@@ -208,7 +229,7 @@ def test_records_are_found_by_halving(wrong):
         left = sorted(wrong - set(out))
         return ValueError(str(left)) if left else None
 
-    found = datumaro_to_coco._bad(range(8), set(), fault)
+    found = datumaro_mended._bad(range(8), set(), fault)
     assert set(found) == wrong
     assert all(str(place) in str(error) for place, error in found.items())
 
@@ -235,3 +256,12 @@ def test_an_environment_that_cannot_be_filled_is_not_there(tmp_path, monkeypatch
         environments.set_up("datumaro")
     assert not environments.folder_of("datumaro").exists()
     assert not list((tmp_path / "cache/lakesight").iterdir())
+
+
+def test_an_environment_that_another_process_made_meanwhile_is_kept(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    folder = environments.folder_of("datumaro")
+    monkeypatch.setattr(environments, "_fill", lambda *_: (folder / "bin").mkdir(parents=True))
+    assert environments.set_up("datumaro") == folder
+    assert [path.name for path in folder.iterdir()] == ["bin"]
+    assert [*folder.parent.iterdir()] == [folder]

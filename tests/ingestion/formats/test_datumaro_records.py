@@ -11,6 +11,7 @@ CVAT = """<annotations><meta><{kind}><subset>Train</subset><labels><label><name>
 <image id="0" name="a.jpg"><box label="dog"><attribute name="x">1</attribute></box>{shape}</image>{image}</annotations>"""
 LABEL_ME = "<annotation><object><id>0</id><polygon/></object>{}</annotation>"
 VOTT = {"assets": {"k": {"asset": {}, "regions": [{"boundingBox": {"left": 1}}, {"points": []}]}, "l": {}}}
+TWO = {"assets": {key: {"asset": {"name": "a.png"}, "regions": VOTT["assets"]["k"]["regions"][:1]} for key in "kl"}}
 CSV = '"image","xmin","ymin","xmax","ymax","label"\n"a.jpg",1,2,3,4,"dog"\n"b.jpg",,,,,\n'
 KITTI = "Van 0 0 0 1 2 3 4 5 6 7 8 9 10 11"
 
@@ -44,6 +45,7 @@ def cvat(shape="", image="", kind="project"):
         ("label_me", "f.xml", LABEL_ME.format("<object><id>1</id></object>"), {"<object> 2": "it has neither"}),
         ("label_me", "f.xml", LABEL_ME.format("<object><id>0</id><segm/></object>"), {"<object> 2": "another object"}),
         ("vott_json", "f.json", json.dumps(VOTT), {"asset k: region 2": "it has no `boundingBox`"}),
+        ("vott_json", "f.json", json.dumps(TWO), {"asset l": "another asset has its name a.png"}),
         ("vott_csv", "f.csv", CSV, {}),
         ("vott_csv", "f.csv", CSV + '"a.jpg",1,2,,4,"dog"\n', {"line 4": "it has no xmax"}),
         ("vott_csv", "f.csv", CSV + '"a.jpg",1,2\n', {"line 4": "it has no xmax, ymax, label"}),
