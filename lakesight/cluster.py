@@ -60,14 +60,19 @@ def _end_readers() -> None:
 
 @contextmanager
 def same_interrupt() -> Iterator[None]:
-    """Ctrl-C does after the block what it did before.
+    """Ctrl-C in the block is one, and does after it what it did before.
 
     Ray Train and Ray Tune take it for the length of a run and do not give it back: the next one would end the process,
     for a run that is over, and Ray Train's handler holds the run's controller.
+
+    Raises:
+        KeyboardInterrupt: Ray Train was ended by it, and would end the process as if all were well.
     """
     before = signal.getsignal(signal.SIGINT)
     try:
         yield
+    except SystemExit as error:
+        raise KeyboardInterrupt from error
     finally:
         if before is not None and threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGINT, before)

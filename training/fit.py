@@ -130,6 +130,9 @@ def _ray_train(warehouse: Warehouse, config: Config, material: Inputs, row: runs
             result = trainer.fit()
     except ray.train.TrainingFailedError as error:
         raise cause(error) from error
+    except KeyboardInterrupt:
+        progress.note("interrupted: the same command goes on from the last checkpoint")
+        raise
     validated = [(checkpoint, found) for checkpoint, found in result.best_checkpoints or () if score in found]
     assert validated  # the last step always validates
     checkpoint, metrics = max(validated, key=lambda pair: (pair[1][score], pair[1]["step"]))

@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 
 import pytest
@@ -64,3 +65,21 @@ def test_a_killed_run_goes_on_and_ends_as_if_nothing_had_been(shapes_warehouse, 
     assert [point.step for point in client.get_metric_history(run.info.run_id, "val_AP")] == [12, 24, 36]
     assert [row["status"] for row in delta.read(warehouse, "training_runs").to_pylist()] == ["finished"]
     assert not [path for path in warehouse.state("ray").iterdir() if path.is_dir()]
+
+
+@pytest.mark.slow
+def test_a_run_that_got_ctrl_c_goes_on(shapes_warehouse, quick_config, ray_cluster, capsys):
+    settings, warehouse = configuration.replace(quick_config, SETTINGS), shapes_warehouse()
+
+    def interrupt_at_first_checkpoint():
+        while not any(warehouse.state("ray").glob("*/checkpoint_manager_snapshot.json")):
+            time.sleep(0.05)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    threading.Thread(target=interrupt_at_first_checkpoint, daemon=True).start()
+    with pytest.raises(KeyboardInterrupt):
+        train(warehouse, settings, dataset="shapes")
+    assert "the same command goes on" in capsys.readouterr().err
+    assert delta.read(warehouse, "training_runs").num_rows == 0
+    (begun,) = (path.name for path in warehouse.state("ray").iterdir() if path.is_dir())
+    assert train(warehouse, settings, dataset="shapes").run_id == begun
