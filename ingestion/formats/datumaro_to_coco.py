@@ -19,6 +19,7 @@ from typing import Any
 from ingestion.formats.datumaro_annotations import KEPT, mend_crowds
 from ingestion.formats.datumaro_errors import refuse, said
 from ingestion.formats.datumaro_mended import MENDED, LeftOut, read_mended, refuse_folder
+from ingestion.formats.datumaro_names import displayed
 from ingestion.formats.datumaro_sources import Asked, collect_asked, collect_refused, mend_readers, read_sources
 
 KITTI = ("label_2/**/*.txt", "instance/**/*.png")
@@ -36,27 +37,33 @@ def main(format_: str, folder: str, out: str) -> None:
         refuse("it has boxes and masks: --format kitti_detection reads the boxes, kitti_segmentation the masks")
     mend_readers()
     refused, asked = collect_refused(), collect_asked(format_)
-    read = partial(read_sources, format_, asked)
     with tempfile.TemporaryDirectory() as mirror:
-        if format_ in MENDED:
-            categories, items = read_mended(read, folder, mirror, format_, LeftOut(refused, []))
-        else:
-            try:
-                categories, items = read(folder)
-            except Exception as error:  # its readers raise every kind there is, and each means: not such a folder
-                refuse_folder(error, folder, folder, format_)
-        items = [_with_masks(item, refused, mirror) for item in items]
-        _write(datumaro, categories, items, refused, asked, out)
+        categories, items = _read(format_, folder, mirror, asked, refused)
+        if not items:
+            refuse("; ".join(["there is no image", *refused]))
+        warned = list(asked.warned)  # and not of how it is written
+        coco = _coco(categories, items)
+    if format_ == "open_images":
+        displayed(coco["categories"], folder)
+    further = _state(coco, items) | {"undeclared": asked.undeclared, "warned": warned}
+    refused |= {f"{path}: another image has its name, but for the suffix": None for path in sorted(asked.lost)}
+    Path(out).write_text(json.dumps({**coco, **further, "refused": list(refused)}))
 
 
-def _write(datumaro: Any, categories: Any, items: list[Any], refused: dict[str, None], asked: Asked, out: str) -> None:
-    if not items:
-        refuse("; ".join(["there is no image", *refused]))
-    warned = list(asked.warned)  # and not of how it is written
-    try:
-        coco = _coco(datumaro, categories, items)
-    except Exception as error:  # a mask of another size than its image
-        refuse(f"datumaro cannot write it as COCO: {said(error)}")
+def _read(format_: str, folder: str, mirror: str, asked: Asked, refused: dict[str, None]) -> tuple[Any, list[Any]]:
+    read = partial(read_sources, format_, asked)
+    if format_ in MENDED:
+        categories, items = read_mended(read, folder, mirror, format_, LeftOut(refused, []))
+    else:
+        try:
+            categories, items = read(folder)
+        except Exception as error:  # its readers raise every kind there is, and each means: not such a folder
+            refuse_folder(error, folder, folder, format_)
+    return categories, [_with_masks(item, refused, mirror) for item in items]
+
+
+def _state(coco: dict[str, Any], items: list[Any]) -> dict[str, Any]:
+    """Beyond COCO's keys, what an image has, in place; and for the whole file what of the items COCO cannot hold."""
     by_id = {image["id"]: image for image in coco["images"]}
     mend_crowds(coco)
     dropped: Counter[str] = Counter()
@@ -70,9 +77,7 @@ def _write(datumaro: Any, categories: Any, items: list[Any], refused: dict[str, 
             "labels": [a.label for a in labels if a.attributes.get("score") != 0],
         }
         dropped.update(type(a).__name__ for a in item.annotations if type(a).__name__ not in KEPT)
-    refused |= {f"{path}: another image has its name, but for the suffix": None for path in sorted(asked.lost)}
-    further = {"dropped": dropped, "undeclared": asked.undeclared, "refused": list(refused), "warned": warned}
-    Path(out).write_text(json.dumps({**coco, **further}))
+    return {"dropped": dropped}
 
 
 def _with_masks(item: Any, refused: dict[str, None], mirror: str) -> Any:
@@ -89,17 +94,21 @@ def _with_masks(item: Any, refused: dict[str, None], mirror: str) -> Any:
     return item.wrap(annotations=kept)
 
 
-def _coco(datumaro: Any, categories: Any, items: list[Any]) -> dict[str, Any]:
+def _coco(categories: Any, items: list[Any]) -> dict[str, Any]:
     """COCO by datumaro's writer, which makes one instance of a group; image ids are 1, 2, ... in order of `items`.
 
     Its own numbers would be the same for two images of one name in different subsets.
     """
+    import datumaro
+
     numbered = [
         item.wrap(id=str(number), subset="all", attributes={"id": number}) for number, item in enumerate(items, start=1)
     ]
     with tempfile.TemporaryDirectory() as folder:
         again = datumaro.Dataset.from_iterable(numbered, categories=categories, media_type=datumaro.Image)
-        again.export(folder, "coco_instances", save_media=False)
-        file = Path(folder, "annotations", "instances_all.json")
-        coco: dict[str, Any] = json.loads(file.read_text())
+        try:
+            again.export(folder, "coco_instances", save_media=False)
+        except Exception as error:  # a mask of another size than its image
+            refuse(f"datumaro cannot write it as COCO: {said(error)}")
+        coco: dict[str, Any] = json.loads(Path(folder, "annotations", "instances_all.json").read_text())
     return coco

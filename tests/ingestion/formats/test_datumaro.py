@@ -35,7 +35,7 @@ def read(folder, format_, known=None):
         ("cvat", "cvat_dataset/for_video", 3, 1, 0, {"klhg", "z U k", "II"}),  # two more boxes are outside
         ("mot_seq", "mot_dataset/mot_seq", 1, 1, 0, {f"label_{number}" for number in range(10)}),
         ("label_me", "labelme_dataset", 1, 7, 0, {"window", "license plate", "o1", "q1", "b1", "m1", "hg"}),
-        ("open_images", "open_images_dataset/v6", 4, 2, 3, {"/m/0", "/m/1", "/m/2", "/m/3"}),
+        ("open_images", "open_images_dataset/v6", 4, 2, 3, {f"Generic label #{number}" for number in range(4)}),
         ("kitti", "kitti_dataset/kitti_detection", 2, 5, 0, {"Truck", "Van"}),
         ("vott_csv", "vott_csv_dataset/dataset", 4, 5, 0, {"helmet", "person"}),
         ("vott_json", "vott_json_dataset/dataset", 3, 5, 0, {"animal", "dog", "person", "object"}),
