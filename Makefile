@@ -13,6 +13,7 @@ help: ## Show this help
 
 setup: $(STAMP) ## Create .venv with the locked dependencies, find Java (about 3 minutes, 7 GB; then nothing)
 	@scripts/java
+	-@$(BIN)/lakesight setup spark >/dev/null
 
 $(STAMP): requirements.lock pyproject.toml setup.py
 	@test -n "$(PYTHON)" || { echo "error: Python 3.11 is needed (Debian, Ubuntu: apt-get install python3 python3-venv)" >&2; exit 2; }

@@ -62,7 +62,7 @@ def set_up(name: str) -> Path:
         SetupError: it cannot be made.
     """
     if name not in ENVIRONMENTS:
-        raise UserError(f"there is no environment {name!r}", expected=f"one of {', '.join(ENVIRONMENTS)}")
+        raise UserError(f"there is no environment {name!r}", expected=f"one of spark, {', '.join(ENVIRONMENTS)}")
     folder = folder_of(name)
     if folder.exists():
         return folder

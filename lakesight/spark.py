@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lakesight import malloc
+from lakesight import class_archive, malloc
 from lakesight.delta import ROWS_PER_GROUP
 from lakesight.errors import SetupError
 from lakesight.logs import stderr_to
@@ -117,7 +117,9 @@ def jvm_conf(warehouse: Warehouse, log: Path, config: SparkConfig) -> dict[str, 
     log4j = Path(__file__).with_name("log4j2.properties")
     # The quick compiler alone gets 48 MB for its code: a long session fills that, and is interpreted from then on.
     code = "-XX:TieredStopAtLevel=1 -XX:ReservedCodeCacheSize=240m"
-    java = f"-XX:+UseSerialGC {code} -Dlog4j2.configurationFile={log4j} -Dlakesight.log={log}"
+    # Spark and Delta load 20,000 classes: metaspace at its default size would be collected five times on the way.
+    java = f"-XX:+UseSerialGC {code} -XX:MetaspaceSize=256m {class_archive.options()}"
+    java += f" -Dlog4j2.configurationFile={log4j} -Dlakesight.log={log}"
     return {
         "spark.sql.extensions": "io.delta.sql.DeltaSparkSessionExtension",
         "spark.sql.catalog.spark_catalog": "org.apache.spark.sql.delta.catalog.DeltaCatalog",
@@ -168,7 +170,7 @@ def delta_jars() -> list[Path]:
     Raises:
         SetupError: they are not cached and could not be fetched.
     """
-    cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "lakesight" / f"delta-{DELTA_VERSION}"
+    cache = class_archive.cache() / f"delta-{DELTA_VERSION}"
     jars = [cache / f"{name}-{DELTA_VERSION}.jar" for name in JARS]
     for name, jar in zip(JARS, jars, strict=True):
         if not jar.exists():

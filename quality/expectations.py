@@ -15,7 +15,6 @@ from quality.rule import Rule
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
-SEVERITIES = {"error": "critical", "warn": "warning", "info": "info"}
 SITE = "lakesight"
 
 
@@ -42,6 +41,8 @@ def validate(
     import great_expectations as gx
     from great_expectations.data_context.types.base import ProgressBarsConfig
 
+    from quality.rule_expectation import of_rule
+
     context = gx.get_context(mode="ephemeral")
     context.variables.progress_bars = ProgressBarsConfig(globally=False)
     context.add_data_docs_site(SITE, _site(docs))
@@ -49,12 +50,11 @@ def validate(
     counts: dict[str, int] = {}
     for name, frame in tables.items():
         batches = source.add_dataframe_asset(name).add_batch_definition_whole_dataframe(name)
-        suite = context.suites.add(gx.ExpectationSuite(name=name, expectations=[_expectation(r) for r in rules[name]]))
+        suite = context.suites.add(gx.ExpectationSuite(name=name, expectations=[of_rule(r) for r in rules[name]]))
         definition = gx.ValidationDefinition(name=name, data=batches, suite=suite)
         result = context.validation_definitions.add(definition).run(
             batch_parameters={"dataframe": frame},
             run_id=gx.RunIdentifier(run_name=run_id),
-            # Counts only: examples cost a job for each rule, and ours are in `quality_results`.
             result_format={"result_format": "BASIC", "partial_unexpected_count": 0},
         )
         counts |= _counts(result)
@@ -71,20 +71,6 @@ def _site(docs: Path) -> Any:
         "site_index_builder": {"class_name": "DefaultSiteIndexBuilder", "view": view},
         "site_section_builders": {"expectations": {"view": view}, "validations": {"view": view}},
     }
-
-
-def _expectation(rule: Rule) -> Any:
-    from great_expectations.expectations.core.expect_column_values_to_be_in_set import ExpectColumnValuesToBeInSet
-    from great_expectations.expectations.metadata_types import FailureSeverity
-
-    return ExpectColumnValuesToBeInSet(
-        column=rule.name,
-        value_set=[True],
-        severity=FailureSeverity(SEVERITIES[rule.severity]),
-        description=f"{rule.column}: {rule.predicate}",
-        notes=f"If broken: {rule.message}. To do: {rule.fix}.",
-        meta={"rule": rule.name},
-    )
 
 
 def _counts(result: Any) -> dict[str, int]:

@@ -32,6 +32,8 @@ FIRST = (
     "tests/lakesight/test_connect.py",
     "tests/training/test_workers.py",
     "tests/training/test_tune.py",
+    "tests/training/test_kill.py",
+    "tests/training/test_ray_on_spark.py",
 )
 """The longest file; beside it those that share the server, so that only one is started; and what must not run alone last."""
 

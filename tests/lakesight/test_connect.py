@@ -8,7 +8,7 @@ import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import grpc
@@ -96,23 +96,32 @@ def connected(port):
     return any(line.split()[2].endswith(f":{port:04X}") and line.split()[3] == "01" for line in lines)
 
 
+def end_under_a_verb(how, process, server, threads):
+    """Start a verb that does not end and then end its server; the server, when it ended, and the verb: what came of it, and when."""
+    verb = threads.submit(lambda: (server.run("sql", ENDLESS), time.monotonic()))
+    while not connected(server.connect_port):
+        assert not verb.done(), verb.result()
+        time.sleep(0.1)
+    time.sleep(5)  # into the statement: its end is not near
+    ended = time.monotonic()
+    os.kill(jvm_of(process) if how == signal.SIGKILL else process.pid, how)
+    return server, ended, verb
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])
-def test_a_server_that_ends_under_a_verb(serving, tmp_path, how):
-    with serving(tmp_path / "root") as (process, server), ThreadPoolExecutor() as threads:
-        jvm = jvm_of(process)
-        verb = threads.submit(server.run, "sql", ENDLESS)
-        while not connected(server.connect_port):
-            assert not verb.done(), verb.result()
-            time.sleep(0.1)
-        time.sleep(5)  # into the statement: its end is not near
-        ended = time.monotonic()
-        os.kill(jvm if how == signal.SIGKILL else process.pid, how)
-        done = verb.result()
-        assert (done.returncode, time.monotonic() - ended < 90) == (2, True), done.stderr
-    assert done.stderr.startswith("error: the Spark Connect server is gone: ")
-    assert server.connect in done.stderr
-    assert len(done.stderr.splitlines()) == 4, "one message"
+def test_a_server_that_ends_under_a_verb(serving, tmp_path):
+    """By either signal. The first verb is patient while the second server starts."""
+    with ThreadPoolExecutor() as threads, ExitStack() as servers:
+        ends = []
+        for how in (signal.SIGKILL, signal.SIGTERM):
+            started = servers.enter_context(serving(tmp_path / how.name))
+            ends.append(end_under_a_verb(how, *started, threads))
+        for server, ended, verb in ends:
+            done, at = verb.result()
+            assert (done.returncode, at - ended < 90) == (2, True), done.stderr
+            assert done.stderr.startswith("error: the Spark Connect server is gone: ")
+            assert server.connect in done.stderr
+            assert len(done.stderr.splitlines()) == 4, "one message"
 
 
 @contextmanager

@@ -105,6 +105,14 @@ def test_bad_rows_in_a_table_fail_and_great_expectations_agrees(warehouse, plant
     assert theirs == {r.rule.name: r.in_table for r in report.results}
 
 
+def test_great_expectations_counts_and_fetches_no_rows():
+    from quality.rule_expectation import of_rule  # its import takes seconds
+
+    form = {"result_format": {"result_format": "BASIC", "partial_unexpected_count": 0}}
+    asked = of_rule(rules(CheckConfig())[0]).get_validation_dependencies(runtime_configuration=form)
+    assert {name.rpartition(".")[2] for name in asked.get_metric_names()} == {"unexpected_count", "row_count"}
+
+
 @pytest.mark.parametrize("dataset", [None, "nothing"])
 def test_nothing_to_check(warehouse, dataset):
     with pytest.raises(TableError):
