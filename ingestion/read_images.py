@@ -88,7 +88,7 @@ def read_one(source_uri: str, held_sha256: str | None, max_pixels: int) -> dict[
     path = Path(source_uri)
     try:
         if not path.is_file():  # reading a pipe would wait for ever
-            return {"unreadable": f"{source_uri}: no such file"}
+            return {"unreadable": f"{source_uri}: {'it is no file' if path.exists() else 'no such file'}"}
         if path.stat().st_size > MAX_FILE_BYTES:
             large = Refusal("file_too_large", f"{path.stat().st_size} bytes are more than {MAX_FILE_BYTES}")
             return {"undecodable": large.reason}

@@ -70,7 +70,9 @@ def _read_batches(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]
 def read_one(source_uri: str, image_id: int, ordinals: list[int], segment_ids: list[int]) -> list[dict[str, Any]]:
     """`MASKS` rows of one PNG."""
     try:
-        found = read_segments(Path(source_uri).read_bytes(), segment_ids)
+        if (path := Path(source_uri)).exists() and not path.is_file():  # reading a pipe would wait for ever
+            raise ValueError("it is no file")
+        found = read_segments(path.read_bytes(), segment_ids)
     except Exception as error:  # whatever is wrong with one PNG costs its segments and no others
         why = f"the mask cannot be read: {source_uri}: {error}"
         return [{"ordinal": ordinal, "why": why} for ordinal in ordinals]

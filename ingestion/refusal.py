@@ -6,7 +6,7 @@ from typing import Literal
 from PIL import Image, UnidentifiedImageError
 
 from ingestion.cut_short import cut_short
-from ingestion.stated_size import stated_size
+from ingestion.stated_size import jpeg_variant, stated_size
 
 Code = Literal[
     "empty", "not_an_image", "truncated", "corrupt", "unsupported", "bomb", "zero_size", "file_too_large"
@@ -33,7 +33,7 @@ BRANDS = {b"heic": "HEIC", b"heix": "HEIC", b"hevc": "HEIC", b"mif1": "HEIF", b"
 NOT_READ = ("HEIC", "HEIF", "JPEG XL")
 """Formats that Pillow has no decoder for."""
 _GIT_LFS = b"version https://git-lfs"
-_CUT_SHORT = ("truncated", "expected to read", "end of file", "not enough image data")
+_CUT_SHORT = ("truncated", "expected to read", "end of file", "reached eof", "not enough image data")
 _TOO_LARGE = ("decompressed data too large",)
 _NOT_SUPPORTED = ("unsupported", "not supported", "unknown", "not configured", "no decoder", "decoder jpeg")
 
@@ -65,8 +65,10 @@ def of_error(error: Exception, content: bytes) -> Refusal:
         return Refusal("truncated", story)
     if isinstance(error, NotImplementedError) or any(words in text for words in _NOT_SUPPORTED):
         return Refusal("unsupported", story)
-    missing = cut_short(content)
-    return Refusal("truncated", missing) if missing else Refusal("corrupt", story)
+    if missing := cut_short(content):
+        return Refusal("truncated", missing)
+    variant = jpeg_variant(content)
+    return Refusal("unsupported", variant) if variant else Refusal("corrupt", story)
 
 
 def _unidentified(content: bytes) -> Refusal:
@@ -83,6 +85,8 @@ def _unidentified(content: bytes) -> Refusal:
         return Refusal("truncated", missing)
     if name in NOT_READ:
         return Refusal("unsupported", f"it begins as {name}, which is not read: convert it to JPEG or PNG")
+    if variant := jpeg_variant(content):
+        return Refusal("unsupported", variant)
     return Refusal("corrupt", f"it begins as {name}, but its header cannot be read")
 
 

@@ -1,10 +1,13 @@
-"""Width and height as an image's header states them, for files that the decoder does not open (pure)."""
+"""What an image's header states - width and height, kind of JPEG - for files that the decoder does not open (pure)."""
 
 import re
 import struct
 
 JPEG_FRAME = re.compile(rb"\xff[\xc0-\xc3].{2}[\x08\x0c](.{2})(.{2})", re.DOTALL)
 """The frame header of a JPEG: marker, length, bits, height, width."""
+LOSSLESS = (b"\xc3", b"\xc7", b"\xcb", b"\xcf")
+_ANY_FRAME = re.compile(rb"\xff([\xc0-\xc3\xc5-\xc7\xc9-\xcb\xcd-\xcf])\x00.([\x02-\x10])", re.DOTALL)
+"""As `JPEG_FRAME`, of every kind: marker, length, bits."""
 TIFF_ENTRY = {"<": re.compile(rb"([\x00\x01])\x01([\x03\x04])\x00\x01\x00\x00\x00(.{4})", re.DOTALL),
               ">": re.compile(rb"\x01([\x00\x01])\x00([\x03\x04])\x00\x00\x00\x01(.{4})", re.DOTALL)}  # fmt: skip
 """Tags 256 (width) and 257 (height) of a TIFF directory, by byte order: tag, type (2 or 4 bytes), count 1, value."""
@@ -22,6 +25,16 @@ def stated_size(name: str, content: bytes) -> tuple[int, int] | None:
         return None
     width, height = struct.unpack_from(layout, content, start)
     return width, height
+
+
+def jpeg_variant(content: bytes) -> str | None:
+    """What a JPEG's frame header states that decoders for pictures lack; None: nothing, or it is no JPEG."""
+    frame = _ANY_FRAME.search(content) if content.startswith(b"\xff\xd8") else None
+    if frame and frame[1] in LOSSLESS:
+        return "it is a lossless JPEG, which is not read: convert it"
+    if frame and frame[2] != b"\x08":
+        return f"it is a JPEG of {frame[2][0]} bits a sample, which is not read: convert it to 8"
+    return None
 
 
 def _tiff(content: bytes) -> tuple[int, int] | None:

@@ -16,6 +16,7 @@ from ingestion.export.selection import File, Row, Selection, rows_of
 from ingestion.formats.coco_annotations import FORMATS, PANOPTIC, SEGMENT_ID
 from ingestion.formats.json_records import value
 from ingestion.masks import write_segments
+from lakesight.errors import UserError
 
 
 def image_path(split: str | None, file_name: str) -> str:
@@ -34,7 +35,7 @@ def files(selection: Selection) -> Iterator[File]:
         for flavour, annotations in by_flavour(part.annotations).items():
             name = f"annotations/{flavour}" + (f"_{split}" if split else "")
             if flavour == "panoptic":
-                yield from _masks(part, annotations, name)
+                yield from _masks(annotations, name)
             yield f"{name}.json", document(part, annotations, flavour)
 
 
@@ -143,14 +144,25 @@ def _by_image(rows: Iterable[Row]) -> dict[int, list[Row]]:
     return found
 
 
-def _masks(selection: Selection, annotations: pa.Table, folder: str) -> Iterator[File]:
-    """The PNGs, an image at a time."""
-    sizes = {row["image_id"]: row for row in selection.images.select(["image_id", "height", "width"]).to_pylist()}
+def _masks(annotations: pa.Table, folder: str) -> Iterator[File]:
+    """The PNGs, an image at a time; each of the size that its masks have, which need not be the image's."""
     for image_id, segments in _by_image(rows_of(annotations)).items():
         name = msgspec.json.decode(segments[0]["attributes"][PANOPTIC])["file_name"]
         masks = {_number(row): row["segmentation"] for row in segments}
-        png = write_segments(sizes[image_id]["height"], sizes[image_id]["width"], masks)
-        yield f"{folder}/{name}", [png]
+        yield f"{folder}/{name}", [write_segments(*_size(masks.values(), image_id), masks)]
+
+
+def _size(segmentations: Iterable[str], image_id: int) -> tuple[int, int]:
+    """(height, width) of the masks of an image."""
+    sizes = {tuple(msgspec.json.decode(text)["size"]) for text in segmentations}
+    if len(sizes) > 1:
+        raise UserError(
+            f"the masks of image {image_id} are of several sizes: {', '.join(map(str, sorted(sizes)))}",
+            expected="one size, as they go into one PNG",
+            fix="correct the mask file and ingest it again, or leave the image out with --where",
+        )
+    height, width = sizes.pop()
+    return height, width
 
 
 _RECORDS = {"instances": _boxes, "labels": _boxes, "captions": _captions, "panoptic": _panoptic}

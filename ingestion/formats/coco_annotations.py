@@ -91,6 +91,7 @@ class _Keys(msgspec.Struct):
     area: msgspec.Raw = msgspec.Raw()
     segmentation: msgspec.Raw = msgspec.Raw()
     keypoints: msgspec.Raw = msgspec.Raw()
+    category_id: msgspec.Raw = msgspec.Raw()
     caption: msgspec.Raw = msgspec.Raw()
     segments_info: msgspec.Raw = msgspec.Raw()
 
@@ -101,8 +102,11 @@ Read: TypeAlias = pa.Table | bytes
 
 
 def read_piece(piece: Piece) -> Read:
-    """What can be said of a piece, decoded by `BOXES`, before the flavour of the file is known."""
-    if piece.records is not None:
+    """What can be said of a piece, decoded by `BOXES`, before the flavour of the file is known.
+
+    Records without a box fit, too, but may be of any flavour.
+    """
+    if piece.records is not None and any(record.bbox is not None for record in piece.records):
         with suppress(pa.ArrowInvalid):  # no UTF-8 in a segmentation, which was not looked at yet
             columns = _box_columns(piece.records, np.arange(len(piece.records)), None, whole_image=False)
             return records(ANNOTATION_RECORDS, columns, [])
@@ -128,8 +132,9 @@ def _flavours_of(piece: Read) -> Counter[Flavour]:
     label = pc.is_null(piece["bbox"])
     for column in ("area", "keypoints", "segmentation"):
         label = pc.and_(label, pc.is_null(piece[column]))
-    labels = pc.sum(label).as_py() or 0
-    return +Counter[Flavour]({"instances": piece.num_rows - labels, "labels": labels})
+    boxes = piece.num_rows - (pc.sum(label).as_py() or 0)
+    labels = pc.sum(pc.and_(label, pc.is_valid(piece["category_id"]))).as_py() or 0
+    return +Counter[Flavour]({"instances": boxes, "labels": labels})
 
 
 def _table(piece: Read, flavour: Flavour) -> pa.Table:
@@ -185,7 +190,9 @@ def _flavour_of(raw: msgspec.Raw) -> Flavour | None:
         return "panoptic"
     if any(bytes(key) not in (b"", NULL) for key in (keys.bbox, keys.area, keys.segmentation, keys.keypoints)):
         return "instances"
-    return "captions" if bytes(keys.caption) else "labels"
+    if bytes(keys.caption):
+        return "captions"
+    return "labels" if bytes(keys.category_id) not in (b"", NULL) else None  # one that has lost what told its flavour
 
 
 def _boxes(raws: Sequence[msgspec.Raw], whole_image: bool = False) -> pa.Table:

@@ -73,6 +73,8 @@ def _root(path: Path) -> str:
 
 def _head(path: Path) -> str:
     try:
+        if not path.is_file():  # reading a pipe would wait for ever
+            return ""
         with path.open("rb") as file:
             return file.read(HEAD).decode(errors="replace")
     except OSError:

@@ -23,6 +23,7 @@ _CUT = re.compile(rb"\}\s*,\s*\Z")
 _SPACES = 256
 """Between two records there are rarely more."""
 _SPACE = re.compile(rb"[ \t\r\n]*")
+_HALF_AT_END = re.compile(rb"\\u[dD][89abAB][0-9a-fA-F]{2}.{0,5}\Z", re.DOTALL)
 _TRAILING = re.compile(r"trailing characters \(byte (\d+)\)")
 _JSON = json.JSONDecoder()
 
@@ -189,7 +190,9 @@ def _decode(text: bytes, decoder: msgspec.json.Decoder[list[Any]]) -> _List | No
     except msgspec.DecodeError as error:
         trailing = _TRAILING.search(str(error))
         if trailing is None:
-            return None if "truncated" in str(error) else _decode_lenient(text, decoder)
+            # A half of a character has msgspec look for the other six bytes on, which may be behind the end.
+            cut = "truncated" in str(error) and not _HALF_AT_END.search(text[-12:])
+            return None if cut else _decode_lenient(text, decoder)
         end = text.rindex(b"]", 0, int(trailing.group(1)) - 1) + 1
         found = _decode(text[:end], decoder)
         return found and found._replace(end=end)

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import os
 import struct
 import zlib
 from functools import partial
@@ -11,6 +12,7 @@ import pytest
 from PIL import Image
 
 from ingestion.images import Facts, inspect
+from ingestion.read_images import read_one
 from ingestion.refusal import Refusal
 
 LIMIT = 178_956_970
@@ -129,6 +131,9 @@ def bitmap_header(width, height):
         (b"RIFF\x58\0\0\0WAVE" + bytes(90), "not_an_image"),
         (encode(noise(), "EPS"), "unsupported"),
         (bitmap_header(4, 4)[:28] + struct.pack("<H", 77) + bytes(60), "unsupported"),
+        (encode(noise(), "JPEG").replace(b"\xff\xc0\0\x11\x08", b"\xff\xc1\0\x11\x0c"), "unsupported"),
+        (encode(noise(), "JPEG").replace(b"\xff\xc0\0\x11", b"\xff\xc3\0\x11"), "unsupported"),
+        (encode(noise(), "JPEG").replace(b"\xff\xc0\0\x11", b"\xff\xc0\0\x10"), "corrupt"),
     ],
 )
 def test_refusals_begin_with_a_code(content, code):
@@ -139,17 +144,20 @@ def test_refusals_begin_with_a_code(content, code):
 
 
 CONTAINERS = [("WEBP", {}), ("WEBP", {"lossless": True}), ("TIFF", {"compression": "tiff_lzw"}), ("AVIF", {}),
-              ("TIFF", {"compression": "jpeg"}), ("JPEG2000", {}), ("GIF", {}), ("QOI", {}), ("JPEG", {})]  # fmt: skip
+              ("TIFF", {"compression": "jpeg"}), ("JPEG2000", {}), ("GIF", {}), ("QOI", {}), ("JPEG", {}),
+              ("JPEG", {"exif": b"Exif\0\0" + bytes(300), "progressive": True}), ("BMP", {}), ("PPM", {}),
+              ("PNG", {"icc_profile": bytes(range(256))})]  # fmt: skip
 
 
 @pytest.mark.parametrize(("format", "options"), CONTAINERS, ids=lambda value: str(value))
 def test_a_file_that_was_cut_anywhere_is_truncated(format, options):
     content = encode(noise(), format, **options)
     assert isinstance(inspect(content, LIMIT), Facts)
-    for tenths in range(1, 10):
-        found = inspect(content[: len(content) * tenths // 10], LIMIT)
-        assert isinstance(found, Refusal), tenths
-        assert found.code == "truncated", (tenths, found)
+    tenths = (len(content) * tenth // 10 for tenth in range(1, 10))
+    for end in (*range(16, 200, 7), *tenths, *range(len(content) - 99, len(content) - 20, 7)):
+        found = inspect(content[:end], LIMIT)
+        assert isinstance(found, Refusal), end
+        assert found.code == "truncated", (end, found)
 
 
 def chunk(kind, data):
@@ -284,3 +292,14 @@ def test_a_jpeg_has_the_pixels_that_pillow_sees(subsampling):
     content = encode(noise(), "JPEG", quality=80, subsampling=subsampling)
     again = encode(Image.open(io.BytesIO(content)).convert("RGB"))
     assert inspect(content, LIMIT).pixel_hash == inspect(again, LIMIT).pixel_hash
+
+
+@pytest.mark.parametrize(
+    ("make", "why"),
+    [(os.mkfifo, "it is no file"), (os.mkdir, "it is no file"), (lambda path: path, "no such file")],
+    ids=["pipe", "folder", "nothing"],
+)
+def test_what_is_not_there_or_no_file_is_not_opened(make, why, tmp_path):
+    path = tmp_path / "a.jpg"
+    make(path)
+    assert read_one(str(path), None, LIMIT) == {"unreadable": f"{path}: {why}"}

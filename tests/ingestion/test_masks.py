@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ from PIL import Image
 from pycocotools import mask as oracle
 
 from ingestion.masks import read_mask, read_segments, write_segments
+from ingestion.read_masks import read_one
 
 
 def png(numbers: np.ndarray) -> bytes:
@@ -41,6 +43,13 @@ def test_what_is_asked_and_not_there_and_the_other_way_round():
 def test_what_is_no_image():
     with pytest.raises(Exception, match="cannot identify"):
         read_segments(b"no image", [1])
+
+
+def test_a_mask_that_is_a_pipe_costs_its_segments(tmp_path):
+    pipe = tmp_path / "a.png"
+    os.mkfifo(pipe)
+    rows = read_one(str(pipe), image_id=1, ordinals=[0, 1], segment_ids=[5, 6])
+    assert rows == [{"ordinal": place, "why": f"the mask cannot be read: {pipe}: it is no file"} for place in (0, 1)]
 
 
 @pytest.mark.parametrize("mode", ["1", "L", "P", "RGB", "I;16"])

@@ -19,6 +19,7 @@ from ingestion.formats.coco import parse
 from ingestion.formats.coco_annotations import FORMATS
 from ingestion.read_masks import MASKS, completed, mask_requests, read_one
 from ingestion.records import Records
+from lakesight.errors import UserError
 from lakesight.tables import INT, SOURCES, STRING
 
 OWN = {"bbox", "area", "segmentation", "keypoints", "num_keypoints", "supercategory", "skeleton", "width", "height"}
@@ -192,14 +193,18 @@ def test_any_captions_file_comes_back(further, images, captions):
 
 
 @SOME
-@given(st.lists(st.integers(1, 2**24 - 1), min_size=1, max_size=5, unique=True), st.randoms(use_true_random=False))
-def test_any_panoptic_file_comes_back(numbers, random):
+@given(
+    st.lists(st.integers(1, 2**24 - 1), min_size=1, max_size=5, unique=True),
+    st.randoms(use_true_random=False),
+    st.sampled_from([5, 9]),  # that masks are of another size than their image is no reason to lose them
+)
+def test_any_panoptic_file_comes_back(numbers, random, height):
     pixels = np.array([[random.choice([0, *numbers]) for _ in range(7)] for _ in range(5)], np.uint32)
     pixels[0, : len(numbers)] = numbers  # each has a pixel
     rgb = np.stack([pixels & 255, pixels >> 8 & 255, pixels >> 16], axis=-1).astype(np.uint8)
     segments = [{"id": n, "category_id": 1, "iscrowd": 0, "area": 1.0, "bbox": [0, 0, 1, 1]} for n in numbers]
     file = {
-        "images": [{"id": 3, "file_name": "a.jpg", "width": 7, "height": 5}],
+        "images": [{"id": 3, "file_name": "a.jpg", "width": 7, "height": height}],
         "annotations": [{"image_id": 3, "file_name": "a.png", "segments_info": segments, "note": [1]}],
         "categories": [{"id": 1, "name": "sky", "isthing": 0}],
     }
@@ -208,6 +213,18 @@ def test_any_panoptic_file_comes_back(numbers, random):
         back = there_and_back(json.dumps(file).encode(), Path(folder))
     assert plain(json.loads(back["annotations/panoptic.json"]), "panoptic") == plain(file, "panoptic")
     assert np.array_equal(_pixels(back["annotations/panoptic/a.png"]), rgb)
+
+
+def test_masks_of_one_image_in_several_sizes_are_refused():
+    rows = [
+        {"annotation_id": n, "image_id": 3, "category_id": 1, "segmentation": json.dumps({"size": [n, 7], "counts": [7 * n]}),
+         "attributes": [("segment_id", str(n)), ("panoptic", '{"file_name": "a.png"}')]}
+        for n in (5, 6)
+    ]  # fmt: skip
+    records = parse(b'{"images": [{"id": 3, "file_name": "a.jpg"}], "annotations": [], "categories": []}', "f.json")
+    records = replace(records, annotations=pa.Table.from_pylist(rows, schema=records.annotations.schema))
+    with pytest.raises(UserError, match=r"image 3 are of several sizes: \(5, 7\), \(6, 7\)"):
+        list(export.files(selected(records)))
 
 
 @pytest.mark.parametrize(

@@ -185,6 +185,26 @@ def test_the_flavour_is_in_the_annotations(annotations, flavour):
     assert parse(annotations=annotations).flavour == flavour
 
 
+@pytest.mark.parametrize("place", [0, 1, 2])
+@pytest.mark.parametrize(
+    ("record", "key"),
+    [(BOX, "bbox"), (CAPTION, "caption"), (PANOPTIC, "segments_info")],
+    ids=["box", "caption", "panoptic"],
+)
+def test_a_record_without_the_key_of_its_flavour_costs_itself(record, key, place):
+    bare = {name: value for name, value in CAPTION.items() if name != "caption"}
+    records = [record | {"id": 8}, record | {"id": 9}]
+    records.insert(place, bare)
+    found = parse(annotations=records)
+    assert found.flavour == parse(annotations=[record]).flavour
+    refused = [row["refused_because"] for row in found.annotations.to_pylist() if row["refused_by"]]
+    if key == "bbox":  # the rules refuse it: a crowd's mask may do without
+        assert refused == []
+    else:
+        assert len(refused) == 1
+        assert "missing required field" in refused[0]
+
+
 @pytest.mark.parametrize("others", [[CAPTION], [PANOPTIC]])
 def test_mixed_flavours_are_refused(others):
     with pytest.raises(FormatError, match="mixes flavours") as caught:

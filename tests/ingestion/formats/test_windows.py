@@ -71,6 +71,13 @@ def test_what_is_no_text_stays_in_its_record(window):
     assert raws == [b'{"id": 1}', b'{"id": "\xff\\\\udc00"}', rb'{"id": "\ud83d\ude00"}']
 
 
+@pytest.mark.parametrize("behind", [b"", b" ", b" " * 9])
+def test_half_a_character_at_the_very_end_stays_in_its_record(behind):
+    text = rb'{"images": [{"id": 1}, {"id": "\ud800"}%b]}' % behind
+    raws = [bytes(raw) for piece in members(text, DECODERS, "here") for raw in piece.records]
+    assert raws == [b'{"id": 1}', b'{"id": "\xff\\\\ud800"}']
+
+
 @pytest.mark.parametrize("window", [10, 60, 3000, 30_000])
 @pytest.mark.parametrize("close", ["]", ", {}, {}]"])
 def test_what_is_nested_too_deeply_stays_in_its_record(window, close):
