@@ -69,7 +69,7 @@ def _detr(contents: list[bytes], repeats: int) -> Iterator[Result]:
         yield side_by_side(
             "loader",
             f"{len(contents)} images -> uint8 of {DETR[0]} x {DETR[1]}",
-            ours=lambda: [resize(decode(content), *DETR) for content in contents],
+            ours=lambda: _each(lambda content: resize(decode(content), *DETR), contents),
             peer=huggingface(name, contents),
             peer_name=f"transformers' {name}",
             goal=goal,
@@ -167,9 +167,15 @@ def huggingface(name: str, contents: list[bytes]) -> Callable[[], object]:
 
     torch.set_num_threads(1)  # threads that spin while they wait count as work
     processor = getattr(transformers, name)()
-    return lambda: [
-        processor(Image.open(io.BytesIO(content)).convert("RGB"), return_tensors="pt") for content in contents
-    ]
+    return lambda: _each(
+        lambda content: processor(Image.open(io.BytesIO(content)).convert("RGB"), return_tensors="pt"), contents
+    )
+
+
+def _each(make: Callable[[bytes], object], contents: list[bytes]) -> None:
+    """Make the input of each image and let it go: 64 at a time are more memory than malloc keeps for the next."""
+    for content in contents:
+        make(content)
 
 
 def through_ray(split: Split) -> int:
