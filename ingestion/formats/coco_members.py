@@ -7,27 +7,31 @@ from ingestion.formats.windows import PIECE, Bytes, Decoders, Piece, members
 from lakesight.errors import FormatError
 
 KINDS = {b"{": "object", b'"': "str", b"t": "bool", b"f": "bool", b"n": "null"}
+PACKED = {b"\x1f\x8b": "gzip", b"PK": "zip"}
+"""First bytes -> what packs so."""
 
 
 def coco_members(data: Bytes, where: str, decoders: Decoders, size: int = PIECE) -> Iterator[Piece]:
     """The members of the object; a list of `LISTS`, each of which has a decoder, as pieces of `size` bytes.
 
     Raises:
-        FormatError: no JSON object, a list is none, or `images` or `annotations` is missing.
+        FormatError: no JSON object, a list is none, or `images` is missing. COCO's own lists of images to be tested on
+            have no `annotations`.
     """
+    if data[:2] in PACKED:
+        raise _no_json(f"it is packed by {PACKED[data[:2]]}", where)
     if data[:4096].lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"["):
         raise _no_coco("Expected `object`, got `array`", where, "see `lakesight import-detections` for COCO results")
-    missing = {"images", "annotations"}
+    has_images = False
     for piece in members(data, decoders, where, size):
-        missing.discard(piece.key)
+        has_images |= piece.key == "images"
         if piece.key not in LISTS or piece.text.startswith(b"["):
             yield piece
         elif (piece.key, piece.text) != ("categories", b"null"):  # captions have none, which some files say so
             kind = KINDS.get(piece.text[:1], "float" if b"." in piece.text else "int")
             raise _no_coco(f"Expected `array`, got `{kind}` - at `$.{piece.key}`", where)
-    for name in LISTS:
-        if name in missing:
-            raise _no_coco(f"Object missing required field `{name}`", where)
+    if not has_images:
+        raise _no_coco("Object missing required field `images`", where)
 
 
 def require_categories(stated: bool, flavour: Flavour, where: str) -> None:
@@ -40,10 +44,19 @@ def require_categories(stated: bool, flavour: Flavour, where: str) -> None:
         raise _no_coco("Object missing required field `categories`", where)
 
 
+def _no_json(why: str, where: str) -> FormatError:
+    return FormatError(
+        f"the annotation file is not JSON: {why}",
+        where=where,
+        expected="the text of a COCO file",
+        fix="unpack it first",
+    )
+
+
 def _no_coco(why: str, where: str, fix: str = "check --annotations") -> FormatError:
     return FormatError(
         f"the annotation file is JSON but not COCO: {why}",
         where=where,
-        expected="an object with the lists `images`, `annotations` and `categories`",
+        expected="an object with the lists `images`, `categories` and, where there are any, `annotations`",
         fix=fix,
     )

@@ -1,6 +1,7 @@
 """The pipeline's sources: only what is safe in a flow, and what Databricks makes of the rules."""
 
 import ast
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -71,14 +72,17 @@ def test_what_arrives_is_in_the_folder_and_comes_once(spark, tmp_path):
     (folder / "note.txt").write_text("no annotations")
     (folder / "link.xml").symlink_to(folder / "a.XML")
     (folder / "out.xml").symlink_to(secret)
-    for seen in (["a.XML", "link.xml"], ["a.XML", "b.xml", "link.xml"]):
-        files = arriving(spark, tmp_path / "in", where=is_labels("voc"))
+    updates = [datetime(2026, 1, day, tzinfo=UTC) for day in (1, 2)]
+    for at, seen in zip(updates, (["a.XML", "link.xml"], ["a.XML", "b.xml", "link.xml"]), strict=True):
+        files = arriving(spark, tmp_path / "in", at=at, where=is_labels("voc"))
         stream = files.writeStream.option("checkpointLocation", str(tmp_path / "checkpoint"))
         stream.trigger(availableNow=True).start(str(tmp_path / "files"), format="parquet").awaitTermination()
         rows = spark.read.parquet(str(tmp_path / "files")).orderBy("path").collect()
         assert [row.path for row in rows] == [str(folder / name) for name in seen]
         assert {bytes(row.content) for row in rows} <= {b"a", b"b"}
         (folder / "b.xml").write_text("b")
+    came = spark.read.parquet(str(tmp_path / "files")).selectExpr("path", "unix_timestamp(arrived_at) AS at").collect()
+    assert [row.at for row in sorted(came)] == [updates[i].timestamp() for i in (0, 1, 0)]
 
 
 def test_a_rule_that_is_null_holds(spark):

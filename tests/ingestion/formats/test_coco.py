@@ -1,5 +1,6 @@
 """COCO JSON -> records."""
 
+import gzip
 import json
 
 import msgspec
@@ -138,7 +139,9 @@ def test_bad_images_and_categories_cost_themselves():
         (b'{"images": [', "not JSON"),
         (b'{"images": [], "annotations": [], "x": ' + b"[" * 99999 + b"]" * 99999 + b"}", "recursion depth"),
         (b'{"images": [], "annotations": []}', "missing required field `categories`"),
-        (b'{"images": [], "categories": []}', "missing required field `annotations`"),
+        (b'{"images": [], "categories": []}', "lists no images"),
+        (gzip.compress(b"{}"), "packed by gzip"),
+        (b"PK\x03\x04", "packed by zip"),
         (b'{"annotations": [], "categories": []}', "missing required field `images`"),
         (b'{"images": {}, "annotations": [], "categories": []}', "`array`, got `object` - at `$.images`"),
         (b'{"images": [], "annotations": 3, "categories": []}', "`array`, got `int` - at `$.annotations`"),
@@ -154,8 +157,9 @@ def test_a_file_that_is_no_coco_is_refused(text, message):
     assert message in str(caught.value)
 
 
-def test_byte_order_mark_and_no_annotations():
-    text = b"\xef\xbb\xbf" + json.dumps({"images": [IMAGE], "annotations": [], "categories": []}).encode()
+@pytest.mark.parametrize("stated", [{"annotations": []}, {}], ids=["none", "as COCO's lists to be tested on"])
+def test_byte_order_mark_and_no_annotations(stated):
+    text = b"\xef\xbb\xbf" + json.dumps({"images": [IMAGE], "categories": []} | stated).encode()
     found = coco.parse(text, "f.json")
     assert (found.images.num_rows, found.annotations.num_rows, found.categories.num_rows) == (1, 0, 0)
 
