@@ -25,7 +25,7 @@ $(STAMP): requirements.lock pyproject.toml setup.py
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --editable .
 	@touch $@
 
-demo: setup ## The whole path on generated data (3 to 4 minutes; again: 1)
+demo: setup ## The whole path on generated data (2 to 4 minutes; again: half of one)
 	@$(BIN)/lakesight demo --root $(ROOT)
 
 test: setup ## All tests, two files at a time; real-image tests run where LAKESIGHT_TEST_DATA names the data
