@@ -127,7 +127,7 @@ def _num_groups(path: Path) -> int:
 
 
 def scan(reads: Sequence[Read]) -> int:
-    """Read every row group; returns the rows seen. What is behind that costs both sides the same."""
+    """Read every row group; returns the rows seen. Peers have copied the bytes by then, ours have still to be read."""
     return sum(len(read()) for read in reads)
 
 

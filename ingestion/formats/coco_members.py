@@ -7,8 +7,6 @@ from ingestion.formats.windows import PIECE, Bytes, Decoders, Piece, members
 from lakesight.errors import FormatError
 
 KINDS = {b"{": "object", b'"': "str", b"t": "bool", b"f": "bool", b"n": "null"}
-PACKED = {b"\x1f\x8b": "gzip", b"PK": "zip"}
-"""First bytes -> what packs so."""
 
 
 def coco_members(data: Bytes, where: str, decoders: Decoders, size: int = PIECE) -> Iterator[Piece]:
@@ -18,8 +16,6 @@ def coco_members(data: Bytes, where: str, decoders: Decoders, size: int = PIECE)
         FormatError: no JSON object, a list is none, or `images` is missing. COCO's own lists of images to be tested on
             have no `annotations`.
     """
-    if data[:2] in PACKED:
-        raise _no_json(f"it is packed by {PACKED[data[:2]]}", where)
     if data[:4096].lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"["):
         raise _no_coco("Expected `object`, got `array`", where, "see `lakesight import-detections` for COCO results")
     has_images = False
@@ -42,15 +38,6 @@ def require_categories(stated: bool, flavour: Flavour, where: str) -> None:
     """
     if not stated and flavour != "captions":
         raise _no_coco("Object missing required field `categories`", where)
-
-
-def _no_json(why: str, where: str) -> FormatError:
-    return FormatError(
-        f"the annotation file is not JSON: {why}",
-        where=where,
-        expected="the text of a COCO file",
-        fix="unpack it first",
-    )
 
 
 def _no_coco(why: str, where: str, fix: str = "check --annotations") -> FormatError:

@@ -13,6 +13,7 @@ from urllib.parse import unquote
 from ingestion.formats.datumaro_left_out import stem
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp")
+"""Those of `ingestion/formats/files.py` that such tools write; that module cannot be imported here."""
 
 
 def places_of_assets(assets: Sequence[Mapping[str, Any]], folder: Path) -> list[str | None]:
