@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from lakesight import class_archive, config, progress, shapes, spark
 from lakesight.config import Config
+from lakesight.machine import cache
 from lakesight.warehouse import create_warehouse, open_warehouse
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ def set_up() -> Path | None:
     if archive := class_archive.found():
         return archive
     # Elsewhere, and moved when whole: two may do this at once, and one may be ended half way.
-    partial = TemporaryDirectory(prefix="partial-classes-", dir=class_archive.cache())
+    partial = TemporaryDirectory(prefix="partial-classes-", dir=cache())
     with progress.step("Archiving Spark's classes, once"), progress.hidden(), partial as folder:
         made = Path(folder) / "made.jsa"
         written = _work(Path(folder) / "root", made) == 0 and made.exists()

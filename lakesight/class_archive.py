@@ -6,10 +6,11 @@ It lies in the user's cache, and `lakesight setup spark`, which `make setup` run
 
 import hashlib
 import os
-import shutil
 import time
 from contextlib import suppress
 from pathlib import Path
+
+from lakesight.machine import cache, java
 
 QUIET = "-Xlog:cds=off -Xlog:cds+dynamic=off -Xlog:class+path=off"
 """What an unfit archive would have a JVM say on its stdout."""
@@ -36,16 +37,10 @@ def found() -> Path | None:
 def _key() -> str:
     import pyspark
 
-    home = os.environ.get("JAVA_HOME")
-    java = Path(f"{home}/bin/java" if home else shutil.which("java") or "java").resolve()
+    program = Path(java() or "java").resolve()
     jars = Path(pyspark.__file__).parent / "jars"
-    parts = [f"{place} {place.stat().st_mtime_ns if place.exists() else 0}" for place in (java, jars)]
+    parts = [f"{place} {place.stat().st_mtime_ns if place.exists() else 0}" for place in (program, jars)]
     return hashlib.sha256(" ".join(parts).encode()).hexdigest()[:12]
-
-
-def cache() -> Path:
-    """Our folder in the user's cache."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "lakesight"
 
 
 def keep(made: Path) -> Path:

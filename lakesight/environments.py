@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lakesight.errors import SetupError, UserError
+from lakesight.machine import cache
 from lakesight.progress import step
 
 
@@ -82,11 +83,10 @@ def set_up(name: str) -> Path:
 
 def folder_of(name: str) -> Path:
     """Where an environment is, or will be."""
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     environment = ENVIRONMENTS[name]
     lent = (str(_ours()),) if environment.borrows else ()
     content = "\n".join((*environment.requirements, sys.version.split()[0], *lent))
-    return cache / "lakesight" / f"{name}-{hashlib.sha256(content.encode()).hexdigest()[:12]}"
+    return cache() / f"{name}-{hashlib.sha256(content.encode()).hexdigest()[:12]}"
 
 
 def run(*command: str) -> "subprocess.CompletedProcess[str]":

@@ -4,7 +4,6 @@ import gc
 import logging
 import os
 import re
-import shutil
 import signal
 import subprocess
 import sys
@@ -13,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lakesight import class_archive, malloc
+from lakesight import class_archive, machine, malloc
 from lakesight.delta import ROWS_PER_GROUP
 from lakesight.errors import SetupError
 from lakesight.logs import stderr_to
@@ -150,8 +149,7 @@ def check_java() -> int:
     Raises:
         SetupError: none, or one older than 17.
     """
-    home = os.environ.get("JAVA_HOME")
-    java = f"{home}/bin/java" if home else shutil.which("java")
+    java = machine.java()
     fix = "install a JDK 17 or newer (Debian, Ubuntu: apt-get install openjdk-17-jre-headless) or set JAVA_HOME"
     expected = f"Java {MIN_JAVA} or newer"
     if java is None or not os.access(java, os.X_OK):
@@ -170,7 +168,7 @@ def delta_jars() -> list[Path]:
     Raises:
         SetupError: they are not cached and could not be fetched.
     """
-    cache = class_archive.cache() / f"delta-{DELTA_VERSION}"
+    cache = machine.cache() / f"delta-{DELTA_VERSION}"
     jars = [cache / f"{name}-{DELTA_VERSION}.jar" for name in JARS]
     for name, jar in zip(JARS, jars, strict=True):
         if not jar.exists():
