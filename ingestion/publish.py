@@ -116,7 +116,7 @@ def _publish_images(
             update(spark, warehouse, IMAGES, again.join(_bytes(spark, parts), "ordinal", "left"))
         if added.num_rows:
             ordered = added.sort_by("shuffle_key")
-            delta.append(warehouse, "images", with_content(ordered, parts))
+            delta.append(delta.open_table(warehouse, "images"), "images", with_content(ordered, parts))
     return Change(added=added.num_rows, updated=changed.num_rows)
 
 

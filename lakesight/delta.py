@@ -28,6 +28,8 @@ NARROW_ROWS_PER_GROUP = 2**15
 TARGET_FILE_BYTES = 256 * 2**20
 COMMIT_BYTES = 128 * 2**20
 """Image bytes are appended so many at a time: delta-rs holds some four times as much until they are committed."""
+COMMITS_TO_REPLAY = 10
+"""Spark's default; delta-rs would read up to 100 of them each time it opens a table, each in a thread that stays."""
 OTHERS_STAY: Literal["merge"] = "merge"
 """Rows may lack columns of a table: those that its users have added are NULL in them."""
 
@@ -83,6 +85,7 @@ def _properties(table: Table) -> dict[str, str]:
     return {
         "delta.dataSkippingStatsColumns": ",".join(flat),
         "delta.targetFileSize": str(TARGET_FILE_BYTES),
+        "delta.checkpointInterval": str(COMMITS_TO_REPLAY),
         "delta.enableDeletionVectors": "false",
     }
 
@@ -173,8 +176,8 @@ def commit(
     return True
 
 
-def append(warehouse: Warehouse, name: str, tables: Iterable[pa.Table]) -> None:
-    """Append rows as they come, in commits of `COMMIT_BYTES`. The caller holds the table's lock.
+def append(handle: DeltaTable, name: str, tables: Iterable[pa.Table]) -> None:
+    """Append rows as they come, in commits of `COMMIT_BYTES`. The caller opened the table and holds its lock.
 
     All in one commit would be all in memory: delta-rs reads a stream to its end, however far behind its writer is. A
     table is not split.
@@ -183,7 +186,7 @@ def append(warehouse: Warehouse, name: str, tables: Iterable[pa.Table]) -> None:
     cast = (rows.select(table.arrow.names).cast(table.arrow) for rows in tables)
     for rows in _gathered(cast):
         write_deltalake(
-            warehouse.path(name),
+            handle,
             rows,
             mode="append",
             schema_mode=OTHERS_STAY,

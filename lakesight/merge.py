@@ -13,8 +13,10 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 import pyarrow.compute as pc
+from deltalake import DeltaTable
 
 from lakesight import delta
+from lakesight.snapshot import plan_table
 from lakesight.spark import IMAGE_LAYOUT, conf, quote, table_sql
 from lakesight.tables import TABLES, Table
 from lakesight.warehouse import Warehouse
@@ -63,12 +65,12 @@ def merge_arrow(
     differs = " OR ".join(_differs(column, column in keep) for column in compare) or "FALSE"
     values = {c: f"coalesce(s.{c}, t.{c})" if c in keep else f"s.{c}" for c in table.arrow.names}
     with warehouse.lock(name):
-        if gone.num_rows == 0 and not _any_held(warehouse, table, rows):
-            delta.append(warehouse, name, [rows])
+        handle = delta.open_table(warehouse, name)
+        if gone.num_rows == 0 and not _any_held(handle, table, rows):
+            delta.append(handle, name, [rows])
             return Change(added=rows.num_rows)
         done = (
-            delta.open_table(warehouse, name)
-            .merge(
+            handle.merge(
                 source,
                 keys,
                 source_alias="s",
@@ -83,14 +85,15 @@ def merge_arrow(
     return Change(done["num_target_rows_inserted"], done["num_target_rows_updated"], done["num_target_rows_deleted"])
 
 
-def _any_held(warehouse: Warehouse, table: Table, rows: pa.Table) -> bool:
+def _any_held(handle: DeltaTable, table: Table, rows: pa.Table) -> bool:
     """Whether the table has any of the keys: without one a MERGE is an append, which need not read the table.
 
     A row group at a time, so that memory does not grow with the table; what statistics exclude is not read.
     """
-    whole = {c: pc.min_max(rows[c]).as_py() for c in table.key if pa.types.is_integer(table.arrow.field(c).type)}
-    plan = delta.plan(warehouse, table.name)
-    units = [u for u in plan.units if all(u.may_hold(c, ends["min"], ends["max"]) for c, ends in whole.items())]
+    numbers = [column for column in table.key if pa.types.is_integer(table.arrow.field(column).type)]
+    ranges = {column: (pc.min(rows[column]).as_py(), pc.max(rows[column]).as_py()) for column in numbers}
+    plan = plan_table(handle, table.name, ranges)
+    units = [unit for unit in plan.units if all(unit.may_hold(column, *ends) for column, ends in ranges.items())]
     if not units:
         return False
     # Column by column first, which leaves next to nothing for the join of whole keys.

@@ -11,10 +11,10 @@ import pyarrow.parquet as pq
 from lakesight import pages
 from lakesight.errors import TableError
 
-FOOTERS, MAPPED = 256, 8
+FOOTERS, MAPPED = 64, 8
 """Files whose footer is kept, and that stay mapped: a shuffled epoch comes back to a file once a row group. Parsing is
-slow; and to map a page again takes as long as to copy it. Of files of `TARGET_FILE_BYTES` that is 2 GB at most of the
-system's cache, not memory of the process's own."""
+slow, but a footer takes .1 MB and more; and to map a page again takes as long as to copy it. Of files of
+`TARGET_FILE_BYTES` that is 2 GB at most of the system's cache, not memory of the process's own."""
 INDEXED = 2**12
 """Row groups of which it is kept where each image lies: half a kilobyte each."""
 File = tuple[str, int, int]
@@ -32,6 +32,16 @@ def opened(path: str) -> pq.ParquetFile:
         mapped = path if source is None else pa.BufferReader(source)
         # Spark's old timestamps would overflow as nanoseconds.
         return pq.ParquetFile(mapped, metadata=_footer(file), coerce_int96_timestamp_unit="us")
+
+
+def footer(path: str) -> pq.FileMetaData:
+    """What the file says of itself, its row groups and their columns.
+
+    Raises:
+        TableError: it is gone.
+    """
+    with _there(path) as file:
+        return _footer(file)
 
 
 def read(path: str, groups: Sequence[int], columns: set[str]) -> pa.Table:

@@ -4,7 +4,7 @@ The log says which files are the table, which of their rows are deleted, what th
 in no file at all; so the rows of a unit are what Spark would read, whatever wrote it.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 from pathlib import Path
@@ -25,6 +25,8 @@ READABLE_FEATURES = {"timestampNtz", "deletionVectors", "columnMapping", "v2Chec
 PHYSICAL_NAME = b"delta.columnMapping.physicalName"
 NARROW_ROWS = 2**17
 """Rows without image bytes that are read at once."""
+Ranges = Mapping[str, tuple[int, int]]
+"""Lowest and highest value by column."""
 
 
 @dataclass(frozen=True)
@@ -60,8 +62,7 @@ class Unit:
     def may_hold(self, column: str, low: int, high: int) -> bool:
         """Whether whole numbers from `low` to `high` can be in a column: False if the file's statistics exclude it."""
         stored = self.layout.physical.field(self.layout.logical.get_field_index(column)).name
-        with parquet.opened(self.path) as file:
-            group = file.metadata.row_group(self.row_group)
+        group = parquet.footer(self.path).row_group(self.row_group)
         for chunk in map(group.column, range(group.num_columns)):
             if chunk.path_in_schema == stored and chunk.is_stats_set and chunk.statistics.has_min_max:
                 return bool(chunk.statistics.min <= high and chunk.statistics.max >= low)
@@ -146,8 +147,10 @@ class Snapshot:
             yield units
 
 
-def plan_table(table: DeltaTable, name: str) -> Snapshot:
+def plan_table(table: DeltaTable, name: str, within: Ranges | None = None) -> Snapshot:
     """The (file, row group) units of the loaded version, by path and row group; columns it does not have yet are NULL.
+
+    `within`: whole numbers by column; files that have no row in all of them, as the log knows, are left out unread.
 
     Raises:
         TableError: the table has a feature that is not understood here; or a file is gone.
@@ -155,7 +158,7 @@ def plan_table(table: DeltaTable, name: str) -> Snapshot:
     _refuse_unreadable(table, name)
     later = [column.field for column in lacking(table, name) if not column.required]
     layout = _layout(pa.schema([*pa.schema(table.schema().to_arrow()), *later]))
-    return Snapshot(name, table.version(), tuple(_units(table, layout)), layout.logical)
+    return Snapshot(name, table.version(), tuple(_units(table, layout, within or {})), layout.logical)
 
 
 def lacking(table: DeltaTable, name: str) -> list[Column]:
@@ -164,15 +167,15 @@ def lacking(table: DeltaTable, name: str) -> list[Column]:
     return [column for column in TABLES[name].columns if column.name not in there] if name in TABLES else []
 
 
-def _units(table: DeltaTable, layout: Layout) -> Iterator[Unit]:
+def _units(table: DeltaTable, layout: Layout, within: Ranges) -> Iterator[Unit]:
     root, masks = Path(_decoded(table.table_uri)), deletions(table)
-    actions = pa.table(table.get_add_actions(flatten=True))
+    actions = _in_reach(pa.table(table.get_add_actions(flatten=True)), within)
     partition = {name: f"partition.{name}" for name in table.metadata().partition_columns}
     for row in actions.select(["path", *partition.values()]).sort_by("path").to_pylist():
         path = str(root / _decoded(row["path"]))
         values = tuple((name, row[key]) for name, key in partition.items())
-        with parquet.opened(path) as file:
-            groups = [file.metadata.row_group(i) for i in range(file.metadata.num_row_groups)]
+        footer = parquet.footer(path)
+        groups = [footer.row_group(i) for i in range(footer.num_row_groups)]
         start = 0
         for number, group in enumerate(groups):
             gone = masks.get(path, _NONE)
@@ -180,6 +183,16 @@ def _units(table: DeltaTable, layout: Layout) -> Iterator[Unit]:
             start += group.num_rows
             live = group.num_rows - len(gone)
             yield Unit(path, number, live, group.total_byte_size, layout, values, tuple(gone.tolist()))
+
+
+def _in_reach(actions: pa.Table, within: Ranges) -> pa.Table:
+    """Without the files whose statistics exclude a row that is in all ranges."""
+    for column, (low, high) in within.items():
+        lowest, highest = f"min.{column}", f"max.{column}"
+        if lowest in actions.column_names:
+            overlaps = pc.and_(pc.less_equal(actions[lowest], high), pc.greater_equal(actions[highest], low))
+            actions = actions.filter(pc.fill_null(overlaps, True))
+    return actions
 
 
 _NONE = np.array([], np.int64)

@@ -53,7 +53,7 @@ def test_appended_bytes_are_committed_as_they_come(warehouse, monkeypatch):
             yield some
             landed.append(delta.count(warehouse, "images"))
 
-    delta.append(warehouse, "images", coming())
+    delta.append(delta.open_table(warehouse, "images"), "images", coming())
     # What is held at any time is less than a commit and the rows that were one too many for it.
     assert landed == [0, 0, 0, 20, 20, 40, 40]
     assert sorted(delta.read(warehouse, "images", columns=["image_id"])["image_id"].to_pylist()) == list(range(60))

@@ -1,8 +1,10 @@
 """What Spark writes with the features of Delta's protocol is read as Spark reads it, or refused."""
 
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 import pytest
 from deltalake import DeltaTable
 
@@ -138,3 +140,18 @@ def test_statistics_say_where_a_number_cannot_be(spark, tmp_path):
     (unit,) = plan_table(DeltaTable(tmp_path / "t"), "t").units
     ranges = [(-5, -1), (-5, 0), (7, 7), (19, 30), (20, 30)]
     assert [unit.may_hold("id", low, high) for low, high in ranges] == [False, True, True, True, False]
+
+
+def test_files_without_a_number_are_left_out_unread(spark, tmp_path):
+    write(spark, tmp_path / "t")
+    spark.sql(f"INSERT INTO delta.`{tmp_path / 't'}` {ROWS.format(first=100, more='')}")
+    table = DeltaTable(tmp_path / "t")
+    for file in table.file_uris():
+        path = Path(file.removeprefix("file://"))
+        if pq.read_table(path)["id"][0].as_py() < 100:
+            path.unlink()
+    found = plan_table(table, "t", {"id": (105, 200)})
+    assert found.read(["id"], pc.field("id") == 105)["id"].to_pylist() == [105]
+    assert plan_table(table, "t", {"id": (20, 99)}).units == ()
+    with pytest.raises(TableError, match="a file of the table is gone"):
+        plan_table(table, "t", {"id": (19, 105)})
