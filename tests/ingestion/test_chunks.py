@@ -55,6 +55,22 @@ def test_parts_are_as_the_whole(broken, tmp_path, spark, chunk_bytes):
     assert delta.versions(Warehouse(tmp_path / "parts"), *WRITTEN) == before
 
 
+def test_ids_that_are_texts(broken, tmp_path, spark):
+    file = json.loads(broken.read_text())
+    kept = [a for a in file["annotations"] if isinstance(a, dict) and isinstance(a.get("id"), int)]
+    file |= {"annotations": kept}
+    for records in ("images", "annotations", "categories"):
+        for record in file[records]:
+            record |= {key: f"u-{record[key]}" for key in ("id", "image_id", "category_id") if key in record}
+    broken.write_text(json.dumps(file))
+    named = {"images": broken.parent / "train", "annotations": broken, "dataset": "d", "split": "train"}
+    whole = ingest_coco(tmp_path / "whole", Config(), **named)
+    assert whole.changes["annotations"].added > 20
+    ingest_coco_in_chunks(tmp_path / "parts", Config(), **named, chunk_bytes=5000)
+    for name in WRITTEN:
+        assert contents(tmp_path / "parts", name) == contents(tmp_path / "whole", name), name
+
+
 def _orphan(file):
     file["annotations"][-1]["image_id"] = 424242
 
