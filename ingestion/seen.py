@@ -73,6 +73,7 @@ def source_row(
         "source_uri": str(source.path),
         "format": source.format,
         "image_folder": str(source.images),
+        "mask_folder": str(source.masks) if source.masks else None,
         "split": source.split,
         "num_images": source.records.images.num_rows,
         "num_annotations": source.records.annotations.num_rows,

@@ -267,7 +267,7 @@ def _panoptic(raws: Sequence[msgspec.Raw], text_ids: Set[str]) -> pa.Table:
                 segment = Typed(place, typed(numbered, _Segment), bytes(raw))
                 segments.append((annotation.record, segment, shared))
             except msgspec.MsgspecError as error:
-                refused.append(refusal(place, bytes(raw), RULE, str(error)))
+                refused.append(refusal(place, _on_image(annotation.record, raw), RULE, str(error)))
             place += 1
     return records(ANNOTATION_RECORDS, _segment_columns(segments), refused)
 
@@ -292,8 +292,16 @@ def _segment_columns(segments: Sequence[tuple[_Panoptic, Typed, str]]) -> dict[s
             {**further(s.raw, known), SEGMENT_ID: str(s.record.id), PANOPTIC: shared} for _, s, shared in segments
         ],
         "ordinal": [segment.ordinal for _, segment, _ in segments],
-        "record": [segment.raw.decode() for _, segment, _ in segments],
+        "record": [_on_image(annotation, segment.raw).decode() for annotation, segment, _ in segments],
     }
+
+
+def _on_image(annotation: _Panoptic, segment: bytes) -> bytes:
+    """A segment's JSON with its image: that of another image may be the same but for that."""
+    with suppress(msgspec.MsgspecError):
+        fields = msgspec.json.decode(segment, type=dict[str, msgspec.Raw])
+        return msgspec.json.encode({"image_id": annotation.image_id, **fields})
+    return b"[%d, %b]" % (annotation.image_id, segment)
 
 
 def segment_annotation_id(image_id: int, segment_id: int) -> int:
