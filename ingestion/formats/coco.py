@@ -12,7 +12,7 @@ import msgspec
 import pyarrow as pa
 
 from ingestion.formats.coco_annotations import BOXES, LISTS, Read, annotation_records, read_piece, see_ids
-from ingestion.formats.coco_members import coco_members, require_categories
+from ingestion.formats.coco_members import coco_members, left_out, require_categories
 from ingestion.formats.json_records import (
     NULL,
     Int32,
@@ -58,6 +58,7 @@ def parse(data: Bytes, where: str) -> Records:
     lists: dict[str, list[msgspec.Raw]] = {}
     pieces: list[Read] = []
     info: dict[str, str] = {}
+    notes: list[str] = []
     ids = IdKinds()
     with no_gc():
         for piece in coco_members(data, where, DECODERS):
@@ -69,11 +70,12 @@ def parse(data: Bytes, where: str) -> Records:
                 ids.see(piece.key, map(bytes, piece.records or ()))
             else:
                 info[piece.key] = text(piece.text)
+                notes += left_out(piece)
         flavour, annotations = annotation_records(pieces, where, ids.texts("annotations"))
         require_categories("categories" in lists, flavour, where)
         images = images_of(lists.get("images", []), ids.texts("images"))
         categories = categories_of(lists.get("categories", []), ids.texts("categories"))
-    found = Records(images, annotations, categories, info=info, flavour=flavour)
+    found = Records(images, annotations, categories, info=info, flavour=flavour, notes=tuple(notes))
     _refuse_hopeless(found, where)
     return found
 

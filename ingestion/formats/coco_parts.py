@@ -21,7 +21,7 @@ from ingestion.formats.coco_annotations import (
     one_flavour,
     read_piece,
 )
-from ingestion.formats.coco_members import coco_members, require_categories
+from ingestion.formats.coco_members import coco_members, left_out, require_categories
 from ingestion.formats.json_records import no_gc, text
 from ingestion.formats.text_ids import IdKinds, number
 from ingestion.formats.windows import PIECE, RAWS, Bytes, Decoders, Piece, piece_at
@@ -74,6 +74,7 @@ class Survey:
     annotations: list[Annotated] = field(default_factory=list)
     categories: list[msgspec.Raw] = field(default_factory=list)
     info: dict[str, str] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
     flavour: Flavour = "instances"
     ids: IdKinds = field(default_factory=IdKinds)
 
@@ -103,6 +104,7 @@ def survey(data: Bytes, where: str, size: int, *, allow_orphans: bool) -> Survey
                 rest.categories += [msgspec.Raw(bytes(raw)) for raw in piece.records or ()]
             else:
                 rest.info[piece.key] = text(piece.text)
+                rest.notes += left_out(piece)
     _settle_texts(rest)
     rest.flavour = one_flavour(kinds, where)
     require_categories(has_categories, rest.flavour, where)
@@ -172,7 +174,7 @@ def _part(data: Bytes, rest: Survey, pieces: Sequence[Piece], images: Sequence[I
         raws = RAWS.decode(b"[%b]" % b",".join(rest.images[image] for image in images))
         categories = categories_of(rest.categories, rest.ids.texts("categories"))
         listed = images_of(raws, rest.ids.texts("images"))
-        return Records(listed, annotations, categories, info=dict(rest.info), flavour=flavour)
+        return Records(listed, annotations, categories, dict(rest.info), flavour, tuple(rest.notes))
 
 
 def _annotated(piece: Piece) -> Annotated:

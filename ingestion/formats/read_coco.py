@@ -68,6 +68,7 @@ def coco_source(
         records=records,
         masks=_masks(annotations, masks, records),
         taken_ids=taken_ids or {},
+        notes=records.notes,
     )
 
 
@@ -121,6 +122,7 @@ def read_arrived_coco(
         masks=_masks(annotations, None, records),
         found={name: paths[0] for name, paths in places.items() if len(paths) == 1},
         files={str(annotations): None},
+        notes=records.notes,
     )
 
 
