@@ -1,6 +1,7 @@
 """A COCO file as the user names it: where the PNGs of a panoptic one are."""
 
 import json
+import os
 
 import pytest
 
@@ -39,6 +40,14 @@ def test_masks_are_where_the_user_says(read, tmp_path):
 def test_masks_are_nowhere(read):
     with pytest.raises(UserError, match="say where they are with --masks"):
         read(PANOPTIC)
+
+
+@pytest.mark.parametrize("name", ["pipe", "gone", "folder", "a\0b"])
+def test_what_is_no_file_is_refused(tmp_path, name):
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(UserError, match="the annotation file cannot be read"):
+        read_coco(tmp_path, tmp_path / name, dataset="d", split=None, allow_orphans=False)
 
 
 def test_masks_of_a_file_that_has_none(read, tmp_path):
