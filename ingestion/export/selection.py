@@ -99,6 +99,21 @@ def written_ids(rows: pa.Table) -> dict[int, str]:
     return {row["id"]: row["text"] for row in found.to_pylist()}
 
 
+def as_line(name: str) -> bytes:
+    """A name as a line of a list.
+
+    Raises:
+        UserError: read again, the line would be another name.
+    """
+    if name.strip() != name or len(name.splitlines()) > 1:
+        raise UserError(
+            f"a list of images has a line each, and {name!r} is none: it has a line break, or blanks at its ends",
+            expected="file names without",
+            fix="leave the image out with --where, or export as COCO",
+        )
+    return f"{name}\n".encode()
+
+
 def in_file_order(file_name: str, rows: list[Row]) -> list[Row]:
     """The annotations of an image as the file had them, of formats whose ids are a hash of the place in it.
 

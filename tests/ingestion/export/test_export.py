@@ -229,6 +229,18 @@ def test_a_name_that_leads_out_is_not_followed(filled, out, name):
     assert list(out.parent.glob("*out*")) == []
 
 
+@pytest.mark.parametrize("format_", ["voc", "yolo"])
+@pytest.mark.parametrize("name", ["a\nb.jpg", "a\u2028b.jpg", "x/b\r.jpg"])
+def test_a_name_that_is_no_line_of_a_list_is_refused(filled, out, format_, name):
+    row = delta.read(filled, "images").slice(0, 1)
+    for column, found in (("file_name", pa.array([name])), ("image_id", pa.array([4242]))):
+        row = row.set_column(row.schema.get_field_index(column), column, found)
+    delta.commit(filled, "images", row, app_id="odd", txn=1)
+    with pytest.raises(UserError, match="a list of images has a line each"):
+        run(filled, out, format_, images=False)
+    assert not out.exists()
+
+
 def test_versions_and_runs(filled, tmp_path):
     """Each of them gives what was exported before an image and its annotations were changed."""
     first = run(filled, tmp_path / "first", images=False)
