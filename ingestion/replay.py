@@ -110,5 +110,6 @@ def _replay_source(
             source = replace(source, records=records)
         decoded, accepted, again = judge_source(session, warehouse, config, source, folder, beside_held=True)
         with step("Writing tables"):
-            changes = land(session, warehouse, source, accepted, decoded, folder, run)
+            by_reference = config.ingest.content == "reference"
+            changes = land(session, warehouse, source, accepted, decoded, folder, run, by_reference=by_reference)
             return changes | {"quarantine": settle(warehouse, source, again, run)}

@@ -31,6 +31,8 @@ def fingerprint(source: Source, config: IngestConfig) -> str:
         digest.update(_ipc(table))
     for name in source.records.images["file_name"].to_pylist():
         digest.update(repr(None if name is None else _stat(source.place(name))).encode())
+    if config.content == "reference":  # `found` is where those are that may have moved with their folder
+        digest.update(repr(sorted(source.found.items())).encode())
     for ids in source.taken_ids.values():
         digest.update(np.ascontiguousarray(ids.to_numpy(zero_copy_only=False)).data)
     if source.masks:
