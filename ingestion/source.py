@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 
 from ingestion.records import Records
 from lakesight.errors import UserError
+from lakesight.places import is_file
 from lakesight.tables import LONG, STRING
 
 
@@ -143,7 +144,7 @@ def require_any_file(records: Records, images: Path) -> None:
         UserError: none of the listed images is there.
     """
     names = records.images["file_name"].drop_null().to_pylist()
-    if not any("\0" not in name and (images / name).is_file() for name in names):
+    if not any("\0" not in name and is_file(images / name) for name in names):
         raise UserError(
             f"none of the {len(names)} images that the annotation file lists is in the image folder",
             where=str(images),

@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from lakesight.errors import SetupError, TableError
+from lakesight.places import is_folder
 from lakesight.tables import TABLES
 
 _ODD = re.compile(r"[\[\]{}*?\\\x00-\x1f\x7f]|%[0-9a-fA-F]{2}")
@@ -56,7 +57,7 @@ class Warehouse:
 
 def open_warehouse(root: Path) -> Warehouse:
     """The warehouse under an existing root, for verbs that only read."""
-    if not (root / "warehouse").is_dir():
+    if not is_folder(root / "warehouse"):
         raise TableError(
             "there are no tables here yet",
             where=str(root),

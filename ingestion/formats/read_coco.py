@@ -16,6 +16,7 @@ from ingestion.records import Records
 from ingestion.source import Source, require_any_file, require_images, require_names
 from lakesight.errors import FormatError, UserError
 from lakesight.malloc import give_back
+from lakesight.places import is_folder
 from lakesight.tables import STRING
 
 
@@ -83,7 +84,7 @@ def _masks(annotations: Path, masks: Path | None, records: Records) -> Path | No
             )
         return None
     folder = masks or annotations.with_suffix("")
-    if not folder.is_dir():
+    if not is_folder(folder):
         raise UserError(
             "the folder of the panoptic PNGs is not there",
             where=str(folder),

@@ -50,6 +50,19 @@ def test_what_is_no_file_is_refused(tmp_path, name):
         read_coco(tmp_path, tmp_path / name, dataset="d", split=None, allow_orphans=False)
 
 
+@pytest.mark.parametrize("name", ["x" * 10_000, "a\0b", "images/images"])
+def test_an_image_that_no_file_could_be_costs_itself_even_if_it_is_the_first(tmp_path, name):
+    images = [{"id": 1, "file_name": name}, {"id": 2, "file_name": "a.jpg"}]
+    (tmp_path / "c.json").write_text(json.dumps({"images": images, "annotations": [], "categories": []}))
+    (tmp_path / "images").mkdir()
+    (tmp_path / "images" / "a.jpg").touch()
+    names = {"dataset": "d", "split": None, "allow_orphans": False}
+    assert read_coco(tmp_path / "images", tmp_path / "c.json", **names).records.images.num_rows == 2
+    (tmp_path / "images" / "a.jpg").rename(tmp_path / "images" / "b.jpg")
+    with pytest.raises(UserError, match="none of the 2 images"):
+        read_coco(tmp_path / "images", tmp_path / "c.json", **names)
+
+
 def test_masks_of_a_file_that_has_none(read, tmp_path):
     with pytest.raises(UserError, match="--masks is for panoptic files, and this one has instances"):
         read([{"id": 1, "image_id": 1, "category_id": 1, "bbox": [0, 0, 1, 1]}], tmp_path)
