@@ -6,6 +6,7 @@ as records, a part at a time. Of the first, the images' records stay in memory, 
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
@@ -45,6 +46,10 @@ class _Boxed(msgspec.Struct, gc=False):
     id: int | None = None
     category_id: int | None = None
     segments_info: None = None
+
+
+class _Named(msgspec.Struct):
+    file_name: str
 
 
 class _Listed(msgspec.Struct, gc=False):
@@ -154,6 +159,14 @@ def parts(data: Bytes, rest: Survey, where: str, size: int) -> Iterator[tuple[Re
             left.pop(image, None)
     if left or not end:
         yield _part(data, rest, [], list(left), where), len(data)
+
+
+def file_names(rest: Survey) -> Iterator[str]:
+    """Of the images that the file lists, as far as they state one."""
+    for records in rest.images.values():
+        for raw in RAWS.decode(b"[%b]" % records):
+            with suppress(msgspec.MsgspecError, UnicodeDecodeError):
+                yield msgspec.json.decode(raw, type=_Named).file_name
 
 
 def _grouped(annotations: Sequence[Annotated], size: int) -> Iterator[list[Annotated]]:

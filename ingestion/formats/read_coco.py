@@ -39,7 +39,7 @@ def read_coco(
     with file_bytes(annotations) as data:
         require_images(images)
         records = _records(data, annotations, allow_orphans)
-    require_any_file(records, images)
+    require_any_file(records.images["file_name"].to_pylist(), images)
     return coco_source(images, annotations, records, dataset=dataset, split=split, masks=masks)
 
 

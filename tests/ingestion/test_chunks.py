@@ -106,6 +106,15 @@ def test_wrong_input_leaves_nothing(broken, tmp_path, spoil, words):
     assert not (tmp_path / "never").exists()
 
 
+def test_a_wrong_image_folder_leaves_nothing(broken, tmp_path):
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "x.jpg").touch()
+    named = {"images": tmp_path / "other", "annotations": broken, "dataset": "d", "split": None}
+    with pytest.raises(UserError, match=r"none of the 3\d images"):
+        ingest_coco_in_chunks(tmp_path / "never", Config(), **named, chunk_bytes=3000)
+    assert not (tmp_path / "never").exists()
+
+
 @pytest.mark.parametrize("content", [None, b"", b"[1]", b"{"])
 def test_what_is_no_file_of_coco(broken, tmp_path, content):
     broken.unlink()
