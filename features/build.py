@@ -56,7 +56,7 @@ def build(warehouse: Warehouse, config: Config, *, dataset: str | None = None) -
             with step(f"Building samples of {name}"):
                 _pin(session, warehouse, name)
                 leaks += deal_splits(session, config.build)
-                rows = _stage(session, folder / str(number), run_id)
+                rows = _stage(session, folder / str(number), run_id, by_reference=config.ingest.content == "reference")
                 content = session.sql("SELECT dataset, image_id, content FROM built_images")
                 changes.append(
                     merge_dataset(
@@ -86,12 +86,15 @@ def _pin(session: "SparkSession", warehouse: Warehouse, dataset: str) -> None:
         source.where(f"dataset = {spark.quote(dataset)}").createOrReplaceTempView(f"built_{name}")
 
 
-def _stage(session: "SparkSession", folder: "Path", run_id: str) -> "DataFrame":
-    """All columns of the data set's samples but the image bytes, as staged files: they are read several times."""
+def _stage(session: "SparkSession", folder: "Path", run_id: str, *, by_reference: bool) -> "DataFrame":
+    """All columns of the data set's samples but the image bytes, as staged files: they are read several times.
+
+    `by_reference`: an image that lies somewhere else is a sample that has changed.
+    """
     stamp = f"TIMESTAMP '{datetime.now(UTC):%Y-%m-%d %H:%M:%S.%f}'"
     stamps = {"built_at": stamp, "run_id": spark.quote(run_id)}
     columns = [c.name for c in SAMPLES.columns if c.name != SAMPLES.bytes_column]
-    rows = session.sql(SAMPLES_SQL)
+    rows = session.sql(SAMPLES_SQL.format(place="source_uri" if by_reference else "NULL"))
     rows.selectExpr(*(f"{stamps[c]} AS {c}" if c in stamps else c for c in columns)).write.parquet(str(folder))
     return session.read.parquet(str(folder))
 
@@ -110,6 +113,6 @@ WITH annotated AS (
 SELECT dataset, image_id, file_name, source_uri, sha256, width, height, exif_orientation, annotations,
   size(annotations) AS num_annotations,
   chosen_split AS split, shuffle_key,
-  sha2(concat_ws('\\n', sha256, width, height, exif_orientation, chosen_split, to_json(annotations)), 256)
+  sha2(concat_ws('\\n', sha256, width, height, exif_orientation, chosen_split, to_json(annotations), {place}), 256)
     AS fingerprint
 FROM chosen"""

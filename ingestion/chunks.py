@@ -14,12 +14,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ingestion.formats.coco import parse
-from ingestion.formats.coco_parts import parts, survey
+from ingestion.formats.coco_parts import file_names, parts, survey
 from ingestion.formats.file_bytes import file_bytes
 from ingestion.formats.read_coco import coco_source
 from ingestion.load import IngestReport, ingest
 from ingestion.records import Records
-from ingestion.source import Source, require_images, require_names
+from ingestion.source import Source, require_any_file, require_images, require_names
 from lakesight import delta, progress
 from lakesight.config import Config
 from lakesight.malloc import give_back
@@ -52,6 +52,7 @@ def ingest_coco_in_chunks(
     with file_bytes(annotations) as data:
         with progress.step(f"Reading {annotations.name}"):
             rest = survey(data, str(annotations), chunk_bytes, allow_orphans=config.ingest.allow_orphans)
+            require_any_file(file_names(rest), images)
         with progress.step(f"Ingesting {annotations.name}", len(data)) as advance, progress.hidden():
             for number, (part, done) in enumerate(parts(data, rest, str(annotations), chunk_bytes)):
                 source = coco_source(

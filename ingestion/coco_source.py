@@ -4,10 +4,11 @@
     spark.dataSource.register(CocoSource)
     spark.read.format("coco").option("table", "annotations").load("instances.json")
 
-The path is a file, a pattern or a folder. `table` is `annotations` (the default), `images` or `categories`; columns are
-those of the table of that name, as far as a file states them, and `source_uri` and `refused_because`: NULL, or why
-`lakesight ingest` would refuse the record; a file that is no COCO is one such row. `readStream` takes files as they
-come; a file that changes is read again. Each query reads whole files: for looking, not for bulk loading.
+The path is a file, a pattern or a folder, or a list of these. `table` is `annotations` (the default), `images` or
+`categories`; columns are those of the table of that name, as far as a file states them, and `source_uri` and
+`refused_because`: NULL, or why `lakesight ingest` would refuse the record; a file that is no COCO is one such row.
+`readStream` takes files as they come; a file that changes is read again. Each query reads whole files: for looking,
+not for bulk loading.
 """
 
 import glob
@@ -16,12 +17,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pyarrow as pa
 from pyspark.sql.datasource import DataSource, DataSourceReader, DataSourceStreamReader, InputPartition
 from pyspark.sql.streaming.datasource import ReadLimit, SupportsTriggerAvailableNow
 
 from ingestion.formats.coco import parse
-from lakesight.errors import FormatError, UserError
+from ingestion.formats.file_bytes import file_bytes
+from lakesight.errors import UserError
 from lakesight.tables import ANNOTATIONS, CATEGORIES, IMAGES, LONG, STRING, Column, spark_type
 
 STATED = {"width": "stated_width", "height": "stated_height"}
@@ -56,8 +59,9 @@ def read_file(path: str, table: str) -> pa.Table:
     """The records of a file, as `columns` has them; one row that says why if it is no COCO."""
     schema = pa.schema([(c.name, c.type) for c in columns(table)])
     try:
-        records = getattr(parse(Path(path).read_bytes(), path), table)
-    except (FormatError, OSError) as error:
+        with file_bytes(Path(path)) as data:
+            records = getattr(parse(data, path), table)
+    except (UserError, OSError) as error:
         return pa.Table.from_pylist([{"source_uri": path, "refused_because": str(error)}], schema=schema)
     found = {n: records[STATED.get(n, n)] for n in schema.names if n != "source_uri"}
     return pa.table([found.get(n, pa.repeat(path, records.num_rows)) for n in schema.names], schema=schema)
@@ -65,8 +69,11 @@ def read_file(path: str, table: str) -> pa.Table:
 
 def find_files(path: str) -> list[str]:
     """The files that a path names, sorted: itself, what a pattern fits, or the `*.json` of a folder."""
+    path = path.removeprefix("file://").removeprefix("file:")
     if Path(path).is_dir():
         return sorted(str(file) for file in Path(path).glob("*.json"))
+    if Path(path).exists():  # it may be called as a pattern
+        return [path]
     return sorted(glob.glob(path, recursive=True))  # noqa: PTH207 - a Path takes no absolute pattern
 
 
@@ -91,14 +98,15 @@ class CocoSource(DataSource):
         return self.options.get("table", "annotations")
 
     @property
-    def path(self) -> str:
-        """Where the files are.
+    def paths(self) -> list[str]:
+        """Where the files are; Spark gives a list of them as JSON.
 
         Raises:
             UserError: no path was given.
         """
-        if path := self.options.get("path"):
-            return path
+        one, several = self.options.get("path"), self.options.get("paths")
+        if paths := [one] if one else msgspec.json.decode(several or "[]", type=list[str]):
+            return paths
         raise UserError("no path was given", expected='.load("file.json"), a pattern or a folder')
 
     def schema(self) -> str:
@@ -107,29 +115,44 @@ class CocoSource(DataSource):
 
     def reader(self, schema: Any) -> "CocoReader":
         """Reads the files that are there now."""
-        return CocoReader(self.path, self.table)
+        _refuse_other(schema, self.table)
+        return CocoReader(self.paths, self.table)
 
     def streamReader(self, schema: Any) -> "CocoStreamReader":
         """Reads files as they come."""
-        return CocoStreamReader(self.path, self.table)
+        _refuse_other(schema, self.table)
+        return CocoStreamReader(self.paths, self.table)
+
+
+def _refuse_other(schema: Any, table: str) -> None:
+    stated = [column.name for column in columns(table)]
+    if (names := list(schema.names)) != stated:
+        raise UserError(
+            f"`{table}` of a COCO file has columns of its own, and the schema names others: {', '.join(names)}",
+            expected=", ".join(stated),
+            fix="leave .schema(...) out, and .select(...) the columns",
+        )
 
 
 class CocoReader(DataSourceReader):
     """A batch read."""
 
-    def __init__(self, path: str, table: str) -> None:
-        """`path` as `find_files` takes it."""
-        self._path, self._table = path, table
+    def __init__(self, paths: Sequence[str], table: str) -> None:
+        """`paths`: each as `find_files` takes it."""
+        self._paths, self._table = paths, table
 
     def partitions(self) -> Sequence[File]:
         """A file each.
 
         Raises:
-            UserError: there is none.
+            UserError: a path leads to none.
         """
-        if found := find_files(self._path):
-            return [File(path) for path in found]
-        raise UserError("there is no such file", where=self._path, expected="COCO JSON: a file, a pattern or a folder")
+        for path in self._paths:
+            if not find_files(path):
+                raise UserError(
+                    "there is no such file", where=path, expected="COCO JSON: a file, a pattern or a folder"
+                )
+        return [File(path) for path in _find_all(self._paths)]
 
     def read(self, partition: InputPartition) -> Iterator[pa.RecordBatch]:
         """The file's records, in Arrow batches."""
@@ -140,9 +163,9 @@ class CocoReader(DataSourceReader):
 class CocoStreamReader(DataSourceStreamReader, SupportsTriggerAvailableNow):
     """A stream of files. An offset says which it has seen, and of what time and size each was."""
 
-    def __init__(self, path: str, table: str) -> None:
-        """`path` as `find_files` takes it."""
-        self._path, self._table = path, table
+    def __init__(self, paths: Sequence[str], table: str) -> None:
+        """`paths`: each as `find_files` takes it."""
+        self._paths, self._table = paths, table
         self._until: dict[str, str] | None = None
 
     def initialOffset(self) -> dict[str, str]:
@@ -151,11 +174,11 @@ class CocoStreamReader(DataSourceStreamReader, SupportsTriggerAvailableNow):
 
     def prepareForTriggerAvailableNow(self) -> None:
         """What is there now is all that will be read."""
-        self._until = _seen(self._path)
+        self._until = _seen(self._paths)
 
     def latestOffset(self, start: Mapping[str, str], limit: ReadLimit) -> dict[str, str]:
         """All files that are there, and those that were."""
-        return {**start, **(_seen(self._path) if self._until is None else self._until)}
+        return {**start, **(_seen(self._paths) if self._until is None else self._until)}
 
     def partitions(self, start: Mapping[str, str], end: Mapping[str, str]) -> Sequence[File]:
         """Files that are new or changed."""
@@ -163,9 +186,20 @@ class CocoStreamReader(DataSourceStreamReader, SupportsTriggerAvailableNow):
 
     def read(self, partition: InputPartition) -> Iterator[pa.RecordBatch]:
         """As a batch read does."""
-        return CocoReader(self._path, self._table).read(partition)
+        return CocoReader(self._paths, self._table).read(partition)
 
 
-def _seen(path: str) -> dict[str, str]:
-    stats = {file: Path(file).stat() for file in find_files(path)}
-    return {file: f"{stat.st_mtime_ns}-{stat.st_size}" for file, stat in stats.items()}
+def _find_all(paths: Sequence[str]) -> list[str]:
+    return list(dict.fromkeys(file for path in paths for file in find_files(path)))
+
+
+def _seen(paths: Sequence[str]) -> dict[str, str]:
+    return {file: _state(file) for file in _find_all(paths)}
+
+
+def _state(file: str) -> str:
+    try:
+        seen = Path(file).stat()
+    except OSError as error:  # a link that leads nowhere, or the file has just gone: a row says so
+        return str(error)
+    return f"{seen.st_mtime_ns}-{seen.st_size}"

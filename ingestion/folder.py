@@ -81,7 +81,10 @@ class Folder:
             if place in self.stamps:
                 return [place]
         tail = os.sep + os.path.normpath(file_name)
-        return [path for path in self._by_name.get(os.path.basename(tail), []) if path.endswith(tail)]  # noqa: PTH119
+        found = [path for path in self._by_name.get(os.path.basename(tail), []) if path.endswith(tail)]  # noqa: PTH119
+        if not found and "\\" in file_name:  # written on Windows
+            return self.places(file_name.replace("\\", "/"), annotations)
+        return found
 
 
 def stamps(files: pa.Table) -> dict[str, Stamp]:

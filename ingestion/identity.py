@@ -9,12 +9,12 @@ BITS = 52
 
 def image_id(file_name: str) -> int:
     """52 bits of sha256 of the POSIX path inside the image folder."""
-    return _hash(file_name)
+    return hashed(file_name)
 
 
 def annotation_id(file_name: str, place: int) -> int:
     """52 bits of sha256 of the image's path and the annotation's place (line, element) in its file."""
-    return _hash(f"{file_name}\n{place}")
+    return hashed(f"{file_name}\n{place}")
 
 
 def category_ids(names: Iterable[str], known: Mapping[str, int]) -> dict[str, int]:
@@ -24,6 +24,7 @@ def category_ids(names: Iterable[str], known: Mapping[str, int]) -> dict[str, in
     return {**known, **{name: first + place for place, name in enumerate(new)}}
 
 
-def _hash(text: str) -> int:
+def hashed(text: str) -> int:
+    """52 bits of sha256 of a text."""
     digest = hashlib.sha256(text.encode(errors="surrogateescape")).digest()
     return int.from_bytes(digest[:8], "big") >> (64 - BITS)

@@ -118,7 +118,10 @@ def _ingest(warehouse: Warehouse, config: Config, source: Source, seen: str) -> 
             source = replace(source, records=records)
         decoded, accepted, refused = judge_source(session, warehouse, config, source, folder)
         with step("Writing tables"):
-            changes = publish(session, warehouse, source, accepted, refused, decoded, folder, run_id, seen)
+            changes = publish(
+                session, warehouse, source, accepted, refused, decoded, folder, run_id, seen,
+                by_reference=config.ingest.content == "reference",
+            )  # fmt: skip
     return IngestReport(source.dataset, run_id, changes, by_rule(refused.values()), source.notes)
 
 

@@ -27,7 +27,8 @@ from lakesight.warehouse import Warehouse
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
-# What makes a row a different one. Not `source_uri`: a folder that moved is no reason to write its images again.
+# What makes a row a different one. Not `source_uri`, unless it is where the bytes are: a folder that moved is no reason
+# to write its images again.
 IMAGE = ("sha256", "file_name", "split", "captured_at", "metadata")
 KEYPOINT_NAMES = ("keypoints", "skeleton")
 KEYPOINTS = ("keypoints", "num_keypoints")
@@ -47,10 +48,12 @@ def publish(
     folder: Path,
     run_id: str,
     fingerprint: str,
+    *,
+    by_reference: bool,
 ) -> dict[str, Change]:
     """Rows added, updated and removed, by table; `folder` is the run's staging folder, with the decoded bytes."""
     run = Run(source.dataset, run_id, datetime.now(UTC))
-    changes = land(spark, warehouse, source, accepted, decoded, folder, run)
+    changes = land(spark, warehouse, source, accepted, decoded, folder, run, by_reference=by_reference)
     changes["quarantine"] = settle(warehouse, source, refused, run)
     # Last: it says that all of the above is done.
     row = source_row(warehouse, source, refused, fingerprint, run)
@@ -66,6 +69,8 @@ def land(
     decoded: pa.Table,
     folder: Path,
     run: Run,
+    *,
+    by_reference: bool,
 ) -> dict[str, Change]:
     """Accepted candidates -> their tables."""
     merge = partial(merge_arrow, warehouse)
@@ -80,7 +85,9 @@ def land(
             "categories", stamped(categories, "categories", run), compare=[*CATEGORY[1:], "label"], keep=KEYPOINT_NAMES
         ),
         "image_properties": merge("image_properties", stamped(figures, "image_properties", run), compare=["sha256"]),
-        "images": _publish_images(spark, warehouse, images, parts, folder, where),
+        "images": _publish_images(
+            spark, warehouse, images, parts, folder, where, (*IMAGE, "source_uri") if by_reference else IMAGE
+        ),
         "annotations": merge(
             "annotations",
             stamped(accepted["annotations"], "annotations", run),
@@ -106,11 +113,12 @@ def _publish_images(
     parts: Sequence[str],
     folder: Path,
     where: pc.Expression,
+    compare: Sequence[str],
 ) -> Change:
     """Compared on the driver, without bytes. New rows are streamed from the parts; Spark merges what has changed."""
     with warehouse.lock("images"):
-        held = delta.read(warehouse, "images", columns=("image_id", *IMAGE), where=where)
-        added, changed = _split(rows, held, IMAGE)
+        held = delta.read(warehouse, "images", columns=("image_id", *compare), where=where)
+        added, changed = _split(rows, held, compare)
         if changed.num_rows:
             again = frame(spark, changed, folder / "changed").selectExpr("*", "'updated' AS kind")
             update(spark, warehouse, IMAGES, again.join(_bytes(spark, parts), "ordinal", "left"))

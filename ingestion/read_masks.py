@@ -20,6 +20,7 @@ from lakesight.tables import BOX, DOUBLE, LONG, STRING
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
+MASK_RULE = "annotation_mask_read"
 REQUESTS = pa.schema(
     [("source_uri", STRING), ("image_id", LONG), ("ordinals", pa.list_(LONG)), ("segment_ids", pa.list_(LONG))]
 )
@@ -35,17 +36,22 @@ def mask_file(attributes: dict[str, str]) -> str:
     return name
 
 
-def with_masks(spark: "SparkSession", records: Records, masks: Path, folder: Path) -> Records:
-    """The records with each segment's mask, and its area and box where the file does not state them."""
+def with_masks(spark: "SparkSession", records: Records, masks: Path, folder: Path, *, whole: bool = True) -> Records:
+    """The records with each segment's mask, and its area and box where the file does not state them.
+
+    `whole`: they are all segments of their PNGs, so that what else has pixels is refused.
+    """
     folder.mkdir()
     found = in_tasks(spark, mask_requests(records.annotations, masks), _read_batches, MASKS, folder)
+    if not whole:
+        found = found.filter(pc.is_valid(found["ordinal"]))
     return replace(records, annotations=completed(records.annotations, found))
 
 
 def mask_requests(annotations: pa.Table, masks: Path) -> pa.Table:
-    """`REQUESTS`: one row a PNG."""
+    """`REQUESTS`: one row a PNG, of segments that have no mask yet."""
     files: dict[tuple[str, int], list[tuple[int, int]]] = {}
-    usable = annotations.filter(pc.is_null(annotations["refused_by"]))
+    usable = annotations.filter(pc.and_(pc.is_null(annotations["refused_by"]), pc.is_null(annotations["segmentation"])))
     for row in usable.select(["ordinal", "image_id", "attributes"]).to_pylist(maps_as_pydicts="strict"):
         key = str(masks / mask_file(row["attributes"])), row["image_id"]
         files.setdefault(key, []).append((row["ordinal"], int(row["attributes"][SEGMENT_ID])))
@@ -93,7 +99,7 @@ def completed(annotations: pa.Table, masks: pa.Table) -> pa.Table:
     """`ANNOTATION_RECORDS` with what `MASKS` say of them; what is wrong with a file's pixels is a row more."""
     mine = look_up(annotations["ordinal"], masks, "ordinal")
     columns = {name: pc.coalesce(annotations[name], mine[name]) for name in ("segmentation", "area", "bbox")}
-    broken = pc.if_else(pc.is_valid(mine["why"]), RULE, pa.scalar(None, STRING))
+    broken = pc.if_else(pc.is_valid(mine["why"]), MASK_RULE, pa.scalar(None, STRING))
     columns |= {
         "refused_by": pc.coalesce(annotations["refused_by"], broken),
         "refused_because": pc.coalesce(annotations["refused_because"], mine["why"]),

@@ -76,6 +76,8 @@ class Records:
     """What the file says of itself (COCO `info`, `licenses`, other top-level keys): key -> text or JSON."""
     flavour: str = ""
     """What the format's variant is called: COCO has instances, captions, panoptic, labels."""
+    notes: tuple[str, ...] = ()
+    """What the user should know of the file, beside its records."""
 
 
 def records_table(schema: pa.Schema, rows: list[dict[str, object]]) -> pa.Table:

@@ -1,12 +1,12 @@
 """Spark glue: `quarantine` -> the tables: `lakesight quarantine replay` takes back what today's rules accept.
 
-Records go through the same judge and publish path as in ingestion; image files are read again. Source by source, and
-accepted records land before their quarantine rows go: a run that was killed is finished by the next one.
+Records go through the same judge and publish path as in ingestion; image files and masks are read again. Source by
+source, and accepted records land before their quarantine rows go: a run that was killed is finished by the next one.
 """
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +18,7 @@ import pyarrow.compute as pc
 from ingestion.load import judge_source
 from ingestion.publish import land, settle
 from ingestion.quarantine import places_of, records_of
+from ingestion.read_masks import with_masks
 from ingestion.rows import Run
 from ingestion.source import Source
 from lakesight import delta, spark
@@ -97,13 +98,18 @@ def _replay_source(
             path=Path(uri),
             format=row["format"],
             images=Path(row["image_folder"]),
+            masks=Path(row["mask_folder"]) if row["mask_folder"] else None,
             dataset=dataset,
             split=row["split"],
             records=records_of(mine),
             taken_ids=_taken(warehouse, dataset, mine),
             found=places_of(mine),
         )
+        if source.masks:
+            records = with_masks(session, source.records, source.masks, folder / "masks", whole=False)
+            source = replace(source, records=records)
         decoded, accepted, again = judge_source(session, warehouse, config, source, folder, beside_held=True)
         with step("Writing tables"):
-            changes = land(session, warehouse, source, accepted, decoded, folder, run)
+            by_reference = config.ingest.content == "reference"
+            changes = land(session, warehouse, source, accepted, decoded, folder, run, by_reference=by_reference)
             return changes | {"quarantine": settle(warehouse, source, again, run)}

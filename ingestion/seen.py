@@ -31,6 +31,8 @@ def fingerprint(source: Source, config: IngestConfig) -> str:
         digest.update(_ipc(table))
     for name in source.records.images["file_name"].to_pylist():
         digest.update(repr(None if name is None else _stat(source.place(name))).encode())
+    if config.content == "reference":  # `found` is where those are that may have moved with their folder
+        digest.update(repr(sorted(source.found.items())).encode())
     for ids in source.taken_ids.values():
         digest.update(np.ascontiguousarray(ids.to_numpy(zero_copy_only=False)).data)
     if source.masks:
@@ -73,6 +75,7 @@ def source_row(
         "source_uri": str(source.path),
         "format": source.format,
         "image_folder": str(source.images),
+        "mask_folder": str(source.masks) if source.masks else None,
         "split": source.split,
         "num_images": source.records.images.num_rows,
         "num_annotations": source.records.annotations.num_rows,

@@ -5,7 +5,7 @@ Everything wrong with the file as a whole is refused here; what is wrong with si
 
 import hashlib
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 
 from ingestion.records import Records
 from lakesight.errors import UserError
+from lakesight.places import is_file
 from lakesight.tables import LONG, STRING
 
 
@@ -47,7 +48,7 @@ class Source:
 
     def place(self, file_name: str) -> str:
         """The path of an image."""
-        return self.found.get(file_name) or os.path.join(self.images, file_name)  # noqa: PTH118 - a Path each is half the time
+        return self.found.get(file_name) or place_in(self.images, file_name)
 
     def image_records(self) -> pa.Table:
         """`IMAGE_RECORDS` with the further columns of `images` that need no decoding."""
@@ -74,6 +75,14 @@ class Source:
         for column, values in (("refused_by", rule), ("refused_because", why)):
             records = records.set_column(records.schema.get_field_index(column), column, pa.array(values, STRING))
         return records
+
+
+def place_in(images: Path, file_name: str) -> str:
+    """The path of an image: `file_name` may be written on Windows, if no file is called so."""
+    path = os.path.join(images, file_name)  # noqa: PTH118 - a Path each is half the time
+    if "\\" in file_name and not is_file(Path(path)):
+        return os.path.join(images, file_name.replace("\\", "/"))  # noqa: PTH118
+    return path
 
 
 class _Inside:
@@ -136,17 +145,21 @@ def require_images(images: Path) -> None:
         raise UserError("the image folder is empty", where=str(images), expected="image files", fix="check --images")
 
 
-def require_any_file(records: Records, images: Path) -> None:
+def require_any_file(file_names: Iterable[str | None], images: Path) -> None:
     """One missing file is one refused record; all of them are a wrong folder.
 
     Raises:
         UserError: none of the listed images is there.
     """
-    names = records.images["file_name"].drop_null().to_pylist()
-    if not any("\0" not in name and (images / name).is_file() for name in names):
+    missing = []
+    for name in filter(None, file_names):
+        if is_file(Path(place_in(images, name))):
+            return
+        missing.append(name)
+    if missing:
         raise UserError(
-            f"none of the {len(names)} images that the annotation file lists is in the image folder",
+            f"none of the {len(missing)} images that the annotation file lists is in the image folder",
             where=str(images),
-            expected=f"for example {names[0]}",
+            expected=f"for example {missing[0]}",
             fix="check --images: `file_name` is taken relative to it",
         )

@@ -24,6 +24,7 @@ from ingestion.watched import Format, Watched
 from lakesight import delta, spark
 from lakesight.config import Config
 from lakesight.errors import SetupError, UserError
+from lakesight.places import is_folder
 from lakesight.progress import step
 from lakesight.staging import alone
 from lakesight.warehouse import Warehouse, create_warehouse
@@ -78,7 +79,7 @@ def _validated(root: Path, config: Config, asked: Watched) -> Watched:
     require_names(asked.dataset, asked.split)
     if asked.format == "yolo" and asked.split:
         raise UserError("the splits of a YOLO data set are the keys of its data.yaml", fix="leave --split out")
-    if not asked.folder.is_dir():
+    if not is_folder(asked.folder):
         raise UserError(
             "the folder to watch is not there", where=str(asked.folder), expected="a folder that files arrive in",
             fix="make it, or check --watch",
@@ -185,7 +186,7 @@ def _raise_what_went_wrong(query: "StreamingQuery", batches: _Batches, watched: 
     error = query.exception()
     if error is None or batches.ending.is_set():
         return
-    if not watched.folder.is_dir():
+    if not is_folder(watched.folder):
         raise UserError(
             "the watched folder is no longer there", where=str(watched.folder), expected="a folder",
             fix="bring it back and start again: nothing is lost",

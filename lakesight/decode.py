@@ -21,6 +21,8 @@ class DecodeError(ValueError):
 def decode(content: bytes | memoryview) -> Pixels:
     """An encoded image -> [H, W, 3] RGB; the first frame, alpha dropped, 16 bits a channel cut to the upper 8.
 
+    Floats are 0..1, 0..255 or 0..65535: the smallest of these that holds them.
+
     Raises:
         DecodeError: no known format, or damaged.
     """
@@ -49,11 +51,20 @@ def decode_jpeg(content: bytes | memoryview) -> Pixels | None:
 
 def to_rgb(image: Image.Image) -> Pixels:
     """An opened image -> [H, W, 3] RGB; raises what Pillow's decoders raise, which is any kind of exception."""
-    if image.mode.startswith(("I", "F")):
+    if image.mode == "F":
+        return _upper_byte(_sixteen_bits(np.asarray(image)))
+    if image.mode.startswith("I"):
         return _upper_byte(np.asarray(image))
     if image.mode == "P":
         return np.asarray(image.convert("RGBA").convert("RGB"))
     return np.asarray(image.convert("RGB"))
+
+
+def _sixteen_bits(gray: NDArray[np.generic]) -> NDArray[np.float64]:
+    """[H, W] of floats on the scale of 16 bits. What white is, no file says: the pixels tell: 1, 255 or 65535."""
+    finite = np.where(np.isfinite(gray), gray, 0).astype(np.float64)
+    most = finite.max()
+    return finite * (65535 if most <= 1 else 257 if most <= 255 else 1)
 
 
 def _upper_byte(gray: NDArray[np.generic]) -> Pixels:

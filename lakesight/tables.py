@@ -179,6 +179,7 @@ SOURCES = Table(
         Column("source_uri", STRING, "the annotation file or folder", required=True),
         Column("format", STRING, "coco, coco_captions, coco_panoptic, coco_labels, voc, yolo, ..."),
         Column("image_folder", STRING, "what `file_name` is relative to"),
+        Column("mask_folder", STRING, "the PNGs of a panoptic file"),
         Column("split", STRING, "split given on the command line"),
         Column("num_images", LONG, "image records"),
         Column("num_annotations", LONG, "annotation records"),

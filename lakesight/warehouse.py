@@ -5,6 +5,7 @@ Path is the truth: `<root>/warehouse/<schema>.db/<table>/`.
 
 import fcntl
 import os
+import re
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,7 +14,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from lakesight.errors import SetupError, TableError
+from lakesight.places import is_folder
 from lakesight.tables import TABLES
+
+_ODD = re.compile(r"[\[\]{}*?\\\x00-\x1f\x7f]|%[0-9a-fA-F]{2}")
 
 
 @dataclass(frozen=True)
@@ -53,18 +57,20 @@ class Warehouse:
 
 def open_warehouse(root: Path) -> Warehouse:
     """The warehouse under an existing root, for verbs that only read."""
-    if not (root / "warehouse").is_dir():
+    if not is_folder(root / "warehouse"):
         raise TableError(
             "there are no tables here yet",
             where=str(root),
             expected="a folder that `lakesight ingest` or `lakesight demo` has written",
             fix="check --root, or ingest something first",
         )
+    _refuse_odd(root.resolve())
     return Warehouse(root.resolve())
 
 
 def create_warehouse(root: Path) -> Warehouse:
     """The warehouse under `root`, which is made if need be and proven writable."""
+    _refuse_odd(root.resolve())
     probe = root / f".probe-{uuid.uuid4().hex}"
     try:
         root.mkdir(parents=True, exist_ok=True)
@@ -78,6 +84,17 @@ def create_warehouse(root: Path) -> Warehouse:
             fix=f"choose another --root ({error.strerror})",
         ) from error
     return Warehouse(root.resolve())
+
+
+def _refuse_odd(root: Path) -> None:
+    """Spark takes such a path for a pattern, and delta-rs would write beside it."""
+    if odd := _ODD.search(str(root)):
+        raise SetupError(
+            f"the root's path has {odd[0]!r}, which Spark or delta-rs takes for something else",
+            where=str(root),
+            expected="a path without any of [ ] { } * ? \\, line breaks and %20",
+            fix="choose another --root",
+        )
 
 
 def new_run_id(verb: str) -> str:

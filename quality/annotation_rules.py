@@ -12,6 +12,16 @@ def annotation_rules(config: CheckConfig) -> tuple[Rule, ...]:
 
 ANNOTATION_RULES = (
     parsed("annotations", "annotation_record_valid"),
+    Rule(
+        name="annotation_mask_read",
+        table="annotations",
+        column="segmentation",
+        predicate="refused_by <> 'annotation_mask_read'",
+        severity="error",
+        message="the PNG that has its mask cannot be read, or has no pixel of it",
+        fix="mend the PNG, then ingest again or `lakesight quarantine replay`",
+        observed="refused_because",
+    ),
     unique("annotations", "annotation_id_unique", "annotation_id"),
     Rule(
         name="annotation_image_known",

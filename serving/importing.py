@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ingestion.formats.json_records import Int64
+from ingestion.formats.text_ids import with_numbers
 from lakesight import delta
 from lakesight.errors import FormatError, UserError
 from lakesight.rle import runs
@@ -18,6 +19,7 @@ from lakesight.tables import IMAGES
 from lakesight.warehouse import Warehouse, new_run_id
 from serving.rows import fence, nest, prediction_rows
 
+IDS = frozenset({"image_id", "category_id"})
 Side = Annotated[int, msgspec.Meta(ge=0, le=2**31 - 1)]
 
 
@@ -124,13 +126,21 @@ def read_results(path: Path) -> list[Result]:
     expected = 'a list of {"image_id": .., "category_id": .., "bbox": [x, y, width, height], "score": ..}'
     expected += ', or with "segmentation": {"size": [height, width], "counts": ".."}'
     try:
-        return msgspec.json.decode(path.read_bytes(), type=list[Result])
+        return _decoded(path.read_bytes())
     except OSError as error:
         raise UserError(
             f"the results cannot be read: {error.strerror}", where=str(path), fix="check --results"
         ) from error
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise FormatError(f"this is not COCO results: {error}", where=str(path), expected=expected) from error
+
+
+def _decoded(text: bytes) -> list[Result]:
+    try:
+        return msgspec.json.decode(text, type=list[Result])
+    except msgspec.ValidationError:  # ids may be texts, as they are in the file whose images these are
+        records = [with_numbers(bytes(raw), IDS) for raw in msgspec.json.decode(text, type=list[msgspec.Raw])]
+        return msgspec.json.decode(b"[%b]" % b",".join(records), type=list[Result])
 
 
 def _covered(

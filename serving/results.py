@@ -1,6 +1,6 @@
 """`predictions` -> COCO results JSON, the way back of `import-detections` (delta-rs)."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ingestion.export.folder import write_file
+from ingestion.export.selection import written_ids
 from lakesight import delta
 from lakesight.errors import UserError
 from lakesight.warehouse import Warehouse
@@ -53,7 +54,11 @@ def export_results(
             fix="`lakesight predict`, or check --model and --split",
         )
     _refuse_classes(rows, f"{name}/{version}")
-    write_file(to, results(rows.sort_by("image_id")), force=force)
+    texts = [
+        written_ids(delta.read(warehouse, table, columns=columns, where=pc.field("dataset") == dataset))
+        for table, columns in (("images", ("image_id", "metadata")), ("categories", ("category_id", "attributes")))
+    ]
+    write_file(to, results(rows.sort_by("image_id"), *texts), force=force)
     num = int(pc.sum(pc.list_value_length(rows["detections"])).as_py() or 0)
     return ResultsReport(to=to, model_name=name, model_version=version, num_images=rows.num_rows, num_detections=num)
 
@@ -69,17 +74,22 @@ def _refuse_classes(rows: pa.Table, model: str) -> None:
         )
 
 
-def results(rows: pa.Table) -> Iterator[bytes]:
+def results(rows: pa.Table, images: Mapping[int, str], categories: Mapping[int, str]) -> Iterator[bytes]:
     """COCO results JSON of (image_id, detections), in pieces: `bbox` is xywh, pixels of the stored image.
 
-    With `segmentation` (RLE) where there is a mask.
+    With `segmentation` (RLE) where there is a mask. `images` and `categories`: ids that their file has as texts.
     """
     yield b"["
     first = True
     for batch in rows.to_batches(max_chunksize=4096):
         for row in batch.to_pylist():
             for found in row["detections"] or ():
-                record = {"image_id": row["image_id"]} | {key: found[key] for key in ("category_id", "bbox", "score")}
+                record = {
+                    "image_id": images.get(row["image_id"], row["image_id"]),
+                    "category_id": categories.get(found["category_id"], found["category_id"]),
+                    "bbox": found["bbox"],
+                    "score": found["score"],
+                }
                 if found["segmentation"]:
                     record["segmentation"] = msgspec.Raw(found["segmentation"].encode())
                 yield (b"\n" if first else b",\n") + msgspec.json.encode(record)

@@ -57,7 +57,11 @@ def decode(content: bytes) -> Array:
         pass  # Pillow has the last word: it takes some files libjpeg only warns about
     with Image.open(io.BytesIO(content)) as image:
         if image.mode.startswith(("I", "F")):
-            byte = (np.clip(np.asarray(image).astype(np.int64), 0, 65535) >> 8).astype(np.uint8)
+            gray = np.asarray(image)
+            if image.mode == "F":
+                gray = np.where(np.isfinite(gray), gray, 0).astype(np.float64)
+                gray = gray * (65535 if gray.max() <= 1 else 257 if gray.max() <= 255 else 1)
+            byte = (np.clip(gray.astype(np.int64), 0, 65535) >> 8).astype(np.uint8)
             return np.repeat(byte[..., None], 3, axis=2)
         if image.mode == "P":
             return np.asarray(image.convert("RGBA").convert("RGB"))

@@ -12,9 +12,10 @@ import msgspec
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ingestion.export.selection import File, Row, Selection, rows_of
+from ingestion.export.selection import File, Row, Selection, rows_of, written_ids
 from ingestion.formats.coco_annotations import FORMATS, PANOPTIC, SEGMENT_ID
 from ingestion.formats.json_records import value
+from ingestion.formats.text_ids import TEXT_ID
 from ingestion.masks import write_segments
 from lakesight.errors import UserError
 
@@ -58,7 +59,8 @@ def document(selection: Selection, annotations: pa.Table, flavour: str) -> Itera
         yield msgspec.json.encode(key) + b": " + bytes(value(text)) + b",\n"
     yield from _list("images", (_image(row) for row in rows_of(selection.images)))
     yield b",\n"
-    yield from _list("annotations", _RECORDS[flavour](rows_of(annotations)))
+    images, categories = written_ids(selection.images), written_ids(selection.categories)
+    yield from _list("annotations", _named(_RECORDS[flavour](rows_of(annotations)), images, categories))
     if flavour != "captions":
         yield b",\n"
         yield from _list("categories", (_category(row) for row in _categories(selection, annotations, sources)))
@@ -82,6 +84,16 @@ def _categories(selection: Selection, annotations: pa.Table, sources: pa.Table) 
     return [known[number] for number in dict.fromkeys([*listed, *used]) if number in known]
 
 
+def _named(records: Iterable[Row], images: dict[int, str], categories: dict[int, str]) -> Iterator[Row]:
+    """Annotations that name their image and class as these are written."""
+    for record in records:
+        record["image_id"] = images.get(record["image_id"], record["image_id"])
+        for one in (record, *record.get("segments_info", ())):
+            if isinstance(id_ := one.get("category_id"), int):
+                one["category_id"] = categories.get(id_, id_)
+        yield record
+
+
 def _list(name: str, records: Iterable[Row]) -> Iterator[bytes]:
     yield b'"%s": [' % name.encode()
     for place, record in enumerate(records):
@@ -90,9 +102,11 @@ def _list(name: str, records: Iterable[Row]) -> Iterator[bytes]:
 
 
 def _stated(record: Row, texts: dict[str, str] | None) -> Row:
-    """What is not NULL, and the further keys as they were written."""
-    further = {key: value(text) for key, text in (texts or {}).items()}
-    return {key: found for key, found in record.items() if found is not None} | further
+    """What is not NULL, and the further keys as they were written, unless they are called as one of the record's."""
+    texts = texts or {}
+    further = {key: value(text) for key, text in texts.items() if key not in {*record, TEXT_ID}}
+    own = record | {"id": texts[TEXT_ID]} if TEXT_ID in texts else record
+    return {key: found for key, found in own.items() if found is not None} | further
 
 
 def _image(row: Row) -> Row:

@@ -8,6 +8,7 @@ from pathlib import Path
 import msgspec
 
 from lakesight.errors import TableError, UserError
+from lakesight.places import is_file, is_folder, is_there
 
 MANIFEST = "lakesight-export.json"
 """In every exported folder: what it was made of. Only a folder that has it is ever replaced."""
@@ -22,7 +23,7 @@ def whole(target: Path, *, force: bool) -> Iterator[Path]:
             written there.
     """
     partial, replaced = (target.with_name(f".{target.name}.{state}") for state in ("partial", "replaced"))
-    if replaced.exists() and not target.exists():  # a run was killed between the two renames below
+    if is_there(replaced) and not is_there(target):  # a run was killed between the two renames below
         replaced.rename(target)
     _refuse_occupied(target, force=force)
     shutil.rmtree(partial, ignore_errors=True)  # of a run that was killed
@@ -53,13 +54,16 @@ def _writing(target: Path) -> Iterator[None]:
 
 
 def _refuse_occupied(target: Path, *, force: bool) -> None:
-    empty = target.is_dir() and next(target.iterdir(), None) is None
-    if not target.exists() or empty:
+    with _writing(target):
+        empty = is_folder(target) and next(target.iterdir(), None) is None
+    if not is_there(target) or empty:
         return
-    ours = (target / MANIFEST).is_file()
+    ours = is_file(target / MANIFEST)
     if not (ours and force):
         raise UserError(
-            "the folder to export to is not empty" if target.is_dir() else "there is a file where the folder should be",
+            "the folder to export to is not empty"
+            if is_folder(target)
+            else "there is a file where the folder should be",
             where=str(target),
             expected="a new or empty folder",
             fix="add --force to replace that export"
@@ -85,17 +89,19 @@ def place(folder: Path, name: str) -> Path:
 
     Raises:
         TableError: it would lie outside, or two rows of the tables claim it.
+        UserError: its folder cannot be made.
     """
     path = folder / name
     if "\0" in name or ".." in path.parts:
         raise TableError(f"{name!r} leads out of the exported folder", fix="correct `file_name` in the tables")
-    if path.exists():
+    if is_there(path):
         raise TableError(
             f"two rows would be written to the same file, {name!r}",
             expected="a file name once a split",
             fix="export the splits or parts of the data set one by one, with --where",
         )
-    path.parent.mkdir(parents=True, exist_ok=True)
+    with _writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
     return path
 
 
@@ -111,7 +117,7 @@ def write_file(target: Path, pieces: Iterable[bytes], *, force: bool) -> None:
     Raises:
         UserError: there is one already, and no `force`; or it cannot be written.
     """
-    if target.exists() and not force:
+    if is_there(target) and not force:
         raise UserError(
             "the file to export to exists", where=str(target), expected="a new file", fix="add --force to replace it"
         )

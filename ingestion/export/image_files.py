@@ -62,7 +62,7 @@ def content_of(row: Mapping[str, Any]) -> bytes:
             f"image {row['image_id']} is held by reference, and its file cannot be read: {error.strerror}",
             where=str(path),
             expected="the file that was ingested",
-            fix="put it back",
+            fix="put it back, or ingest it by reference from where it is now",
         ) from error
     if row["sha256"] is not None and hashlib.sha256(content).hexdigest() != row["sha256"]:
         raise UserError(

@@ -7,6 +7,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from ingestion.formats.text_ids import TEXT_ID
 from ingestion.identity import annotation_id
 from lakesight import delta
 from lakesight.errors import UserError
@@ -89,6 +90,28 @@ def rows_of(table: pa.Table, batch: int = 8192) -> Iterator[Row]:
     """The rows as dicts, maps as dicts, some thousand at a time."""
     for part in table.to_batches(max_chunksize=batch):
         yield from part.to_pylist(maps_as_pydicts="strict")
+
+
+def written_ids(rows: pa.Table) -> dict[int, str]:
+    """Rows of `images` or `categories` -> the ids that are texts in their file, by the number that stands for each."""
+    id_, further = ("image_id", "metadata") if "image_id" in rows.column_names else ("category_id", "attributes")
+    found = pa.table([rows[id_], pc.map_lookup(rows[further], TEXT_ID, "first")], ["id", "text"]).drop_null()
+    return {row["id"]: row["text"] for row in found.to_pylist()}
+
+
+def as_line(name: str) -> bytes:
+    """A name as a line of a list.
+
+    Raises:
+        UserError: read again, the line would be another name.
+    """
+    if name.strip() != name or len(name.splitlines()) > 1:
+        raise UserError(
+            f"a list of images has a line each, and {name!r} is none: it has a line break, or blanks at its ends",
+            expected="file names without",
+            fix="leave the image out with --where, or export as COCO",
+        )
+    return f"{name}\n".encode()
 
 
 def in_file_order(file_name: str, rows: list[Row]) -> list[Row]:

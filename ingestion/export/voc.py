@@ -15,7 +15,7 @@ import msgspec
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ingestion.export.selection import File, Row, Selection, in_file_order, rows_of
+from ingestion.export.selection import File, Row, Selection, as_line, in_file_order, rows_of
 
 NO_SPLIT = "trainval"
 _TAG = re.compile(r"[A-Za-z_][\w.-]*")
@@ -42,7 +42,7 @@ def files(selection: Selection) -> Iterator[File]:
         mine = in_file_order(image["file_name"], boxes.get(image["image_id"], []))
         yield f"Annotations/{_name(image['file_name'])}.xml", [document(image, mine, names)]
     for split, part in selection.splits().items():
-        lines = [f"{_name(name)}\n".encode() for name in part.images["file_name"].to_pylist()]
+        lines = [as_line(_name(name)) for name in part.images["file_name"].to_pylist()]
         yield f"ImageSets/Main/{split or NO_SPLIT}.txt", lines
 
 

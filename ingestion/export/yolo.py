@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import yaml
 
-from ingestion.export.selection import File, Row, Selection, in_file_order, rows_of
+from ingestion.export.selection import File, Row, Selection, as_line, in_file_order, rows_of
 
 NO_SPLIT = "train"
 """Where images without a split go: YOLO must have one."""
@@ -65,7 +65,8 @@ def image_lists(selection: Selection) -> dict[str, list[bytes]]:
     """`<split>.txt`: the images of a split, a line each."""
     found: dict[str, list[bytes]] = {}
     for split, part in selection.splits().items():
-        lines = [f"./{image_path(split, name)}\n".encode() for name in part.images["file_name"].to_pylist()]
+        names = part.images["file_name"].to_pylist()
+        lines = [as_line(f"./{image_path(split, name)}") for name in names]
         found.setdefault(f"{split or NO_SPLIT}.txt", []).extend(lines)
     return found
 
@@ -84,14 +85,35 @@ def polygon(row: Row) -> list[float] | None:
 
 
 def line(row: Row, label: int, image: Row, polygons: bool = False, poses: bool = False) -> bytes:
-    """An annotation as a line of its image's file."""
+    """An annotation as a line of its image's file, clipped where a number would not be in 0..1.
+
+    For one such number readers refuse the line, or pass over the whole image.
+    """
     sides = [image[side] for side in SIDES]
     if polygons and (points := polygon(row)):
-        numbers = [place / sides[n % 2] for n, place in enumerate(points)]
+        numbers = [_clip(place / sides[n % 2]) for n, place in enumerate(points)]
     else:
-        x, y, width, height = row["bbox"]
-        across, down = sides
-        numbers = [(x + width / 2) / across, (y + height / 2) / down, width / across, height / down]
+        numbers = _box(row["bbox"], *sides)
         if poses:
-            numbers += [value / [*sides, 1][n % 3] for n, value in enumerate(row["keypoints"])]
+            places = enumerate(row["keypoints"])
+            numbers += [value if n % 3 == 2 else _clip(value / sides[n % 3]) for n, value in places]
     return f"{label} {' '.join(repr(float(number)) for number in numbers)}\n".encode()
+
+
+def _box(bbox: Sequence[float], across: int, down: int) -> list[float]:
+    """A box, xywh in pixels -> centre and size in parts of the image; what reaches out, but can be said, stays."""
+    x, y, width, height = bbox
+    numbers = [(x + width / 2) / across, (y + height / 2) / down, width / across, height / down]
+    if all(0 <= number <= 1 for number in numbers):
+        return numbers
+    left, right, top, bottom = (
+        _clip(x / across),
+        _clip((x + width) / across),
+        _clip(y / down),
+        _clip((y + height) / down),
+    )
+    return [(left + right) / 2, (top + bottom) / 2, right - left, bottom - top]
+
+
+def _clip(number: float) -> float:
+    return min(max(number, 0.0), 1.0)

@@ -4,15 +4,15 @@ Which flavour a file is - instances, keypoints, captions, panoptic, image labels
 `ingestion/formats/coco_annotations.py`. Images, categories and further keys are the same in all of them.
 """
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
 import pyarrow as pa
 
-from ingestion.formats.coco_annotations import BOXES, LISTS, Read, annotation_records, read_piece
-from ingestion.formats.coco_members import coco_members, require_categories
+from ingestion.formats.coco_annotations import BOXES, LISTS, Read, annotation_records, read_piece, see_ids
+from ingestion.formats.coco_members import coco_members, left_out, require_categories
 from ingestion.formats.json_records import (
     NULL,
     Int32,
@@ -24,6 +24,7 @@ from ingestion.formats.json_records import (
     records,
     text,
 )
+from ingestion.formats.text_ids import NO_KEYS, IdKinds, as_written
 from ingestion.formats.windows import RAWS, Bytes, Decoders, in_utf8
 from ingestion.records import CATEGORY_RECORDS, IMAGE_RECORDS, Records
 from lakesight.errors import FormatError
@@ -57,25 +58,31 @@ def parse(data: Bytes, where: str) -> Records:
     lists: dict[str, list[msgspec.Raw]] = {}
     pieces: list[Read] = []
     info: dict[str, str] = {}
+    notes: list[str] = []
+    ids = IdKinds()
     with no_gc():
         for piece in coco_members(data, where, DECODERS):
             if piece.key == "annotations":
                 pieces.append(read_piece(piece))
+                see_ids(ids, pieces[-1])
             elif piece.key in LISTS:
                 lists.setdefault(piece.key, []).extend(piece.records or ())
+                ids.see(piece.key, map(bytes, piece.records or ()))
             else:
                 info[piece.key] = text(piece.text)
-        flavour, annotations = annotation_records(pieces, where)
+                notes += left_out(piece)
+        flavour, annotations = annotation_records(pieces, where, ids.texts("annotations"))
         require_categories("categories" in lists, flavour, where)
-        images, categories = images_of(lists.get("images", [])), categories_of(lists.get("categories", []))
-    found = Records(images, annotations, categories, info=info, flavour=flavour)
+        images = images_of(lists.get("images", []), ids.texts("images"))
+        categories = categories_of(lists.get("categories", []), ids.texts("categories"))
+    found = Records(images, annotations, categories, info=info, flavour=flavour, notes=tuple(notes))
     _refuse_hopeless(found, where)
     return found
 
 
-def images_of(raws: Sequence[msgspec.Raw]) -> pa.Table:
-    """`IMAGE_RECORDS` of a COCO file's images."""
-    good, refused = each(raws, _Image, "image_record_valid")
+def images_of(raws: Sequence[msgspec.Raw], text_ids: Set[str] = NO_KEYS) -> pa.Table:
+    """`IMAGE_RECORDS` of a COCO file's images; `text_ids`: keys whose texts are ids."""
+    good, refused = each(raws, _Image, "image_record_valid", text_ids)
     found: list[_Image] = [row.record for row in good]
     columns = {
         "image_id": [r.id for r in found],
@@ -84,16 +91,18 @@ def images_of(raws: Sequence[msgspec.Raw]) -> pa.Table:
         "stated_height": [r.height for r in found],
         "captured_at": [_time(r.date_captured) for r in found],
         # `date_captured` stays among the texts: what does not parse is kept, and what does comes back as written.
-        "metadata": [further(row.raw, {"id", "file_name", "width", "height"}) for row in good],
+        "metadata": [
+            further(row.raw, {"id", "file_name", "width", "height"}) | as_written(row.raw, text_ids) for row in good
+        ],
         "ordinal": [row.ordinal for row in good],
         "record": [row.raw.decode() for row in good],
     }
     return records(IMAGE_RECORDS, columns, refused)
 
 
-def categories_of(raws: Sequence[msgspec.Raw]) -> pa.Table:
-    """`CATEGORY_RECORDS` of a COCO file's categories."""
-    good, refused = each(raws, _Category, "category_record_valid")
+def categories_of(raws: Sequence[msgspec.Raw], text_ids: Set[str] = NO_KEYS) -> pa.Table:
+    """`CATEGORY_RECORDS` of a COCO file's categories; `text_ids`: keys whose texts are ids."""
+    good, refused = each(raws, _Category, "category_record_valid", text_ids)
     known = set(_Category.__struct_fields__)
     found: list[_Category] = [row.record for row in good]
     columns = {
@@ -102,7 +111,7 @@ def categories_of(raws: Sequence[msgspec.Raw]) -> pa.Table:
         "supercategory": [r.supercategory for r in found],
         "keypoints": [r.keypoints for r in found],
         "skeleton": [json_or_none(r.skeleton) for r in found],
-        "attributes": [further(row.raw, known) for row in good],
+        "attributes": [further(row.raw, known) | as_written(row.raw, text_ids) for row in good],
         "ordinal": [row.ordinal for row in good],
         "record": [row.raw.decode() for row in good],
     }

@@ -11,7 +11,7 @@ A panoptic file has an annotation an image; each of its segments becomes one her
 
 import hashlib
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from contextlib import suppress
 from itertools import accumulate
 from typing import Any, Literal, TypeAlias
@@ -33,6 +33,7 @@ from ingestion.formats.json_records import (
     refusal,
     typed,
 )
+from ingestion.formats.text_ids import NO_KEYS, IdKinds, as_written, with_numbers
 from ingestion.formats.windows import RAWS, Piece
 from ingestion.records import ANNOTATION_RECORDS
 from lakesight.errors import FormatError
@@ -113,14 +114,26 @@ def read_piece(piece: Piece) -> Read:
     return piece.text
 
 
-def annotation_records(pieces: Sequence[Read], where: str, flavour: Flavour | None = None) -> tuple[Flavour, pa.Table]:
+def see_ids(ids: IdKinds, piece: Read) -> None:
+    """Add what a piece says of the file's ids; those of boxes that were decoded are numbers."""
+    if isinstance(piece, bytes):
+        ids.see("annotations", map(bytes, RAWS.decode(piece)))
+    else:
+        ids.numbers("annotations")
+
+
+def annotation_records(
+    pieces: Sequence[Read], where: str, text_ids: Set[str] = NO_KEYS, flavour: Flavour | None = None
+) -> tuple[Flavour, pa.Table]:
     """The flavour of `annotations` and their records; `flavour`: of the whole file, where these are a part of it.
+
+    `text_ids`: keys whose texts are ids.
 
     Raises:
         FormatError: they are of several flavours.
     """
     flavour = flavour or one_flavour(sum(map(_flavours_of, pieces), Counter()), where)
-    tables = [_table(piece, flavour) for piece in pieces]
+    tables = [_table(piece, flavour, text_ids) for piece in pieces]
     starts = accumulate((table.num_rows for table in tables), initial=0)
     placed = [_placed(table, start) for table, start in zip(tables, starts, strict=False)]
     return flavour, pa.concat_tables([ANNOTATION_RECORDS.empty_table(), *placed])
@@ -137,9 +150,9 @@ def _flavours_of(piece: Read) -> Counter[Flavour]:
     return +Counter[Flavour]({"instances": boxes, "labels": labels})
 
 
-def _table(piece: Read, flavour: Flavour) -> pa.Table:
+def _table(piece: Read, flavour: Flavour, text_ids: Set[str]) -> pa.Table:
     if isinstance(piece, bytes):
-        return _READERS[flavour](RAWS.decode(piece))
+        return _READERS[flavour](RAWS.decode(piece), text_ids)
     if flavour != "labels":
         return piece
     return _with(piece, "image_level", pa.repeat(True, piece.num_rows))
@@ -195,16 +208,16 @@ def _flavour_of(raw: msgspec.Raw) -> Flavour | None:
     return "labels" if bytes(keys.category_id) not in (b"", NULL) else None  # one that has lost what told its flavour
 
 
-def _boxes(raws: Sequence[msgspec.Raw], whole_image: bool = False) -> pa.Table:
-    good, refused = each(raws, _Box, RULE)
+def _boxes(raws: Sequence[msgspec.Raw], text_ids: Set[str], whole_image: bool = False) -> pa.Table:
+    good, refused = each(raws, _Box, RULE, text_ids)
     known = set(_Box.__struct_fields__)
-    others = [further(row.raw, known) for row in good]
+    others = [further(row.raw, known) | as_written(row.raw, text_ids) for row in good]
     columns = _box_columns([row.record for row in good], [row.ordinal for row in good], others, whole_image)
     return records(ANNOTATION_RECORDS, columns, refused)
 
 
-def _labels(raws: Sequence[msgspec.Raw]) -> pa.Table:
-    return _boxes(raws, whole_image=True)
+def _labels(raws: Sequence[msgspec.Raw], text_ids: Set[str]) -> pa.Table:
+    return _boxes(raws, text_ids, whole_image=True)
 
 
 def _box_columns(
@@ -226,14 +239,14 @@ def _box_columns(
     }
 
 
-def _captions(raws: Sequence[msgspec.Raw]) -> pa.Table:
-    good, refused = each(raws, _Caption, RULE)
+def _captions(raws: Sequence[msgspec.Raw], text_ids: Set[str]) -> pa.Table:
+    good, refused = each(raws, _Caption, RULE, text_ids)
     found: list[_Caption] = [row.record for row in good]
     columns = {
         "annotation_id": [~r.id for r in found],
         "image_id": [r.image_id for r in found],
         # With `caption` itself; and with the `category_id: 0` that some tools write, which means no class.
-        "attributes": [further(row.raw, {"id", "image_id"}) for row in good],
+        "attributes": [further(row.raw, {"id", "image_id"}) | as_written(row.raw, text_ids) for row in good],
         "image_level": [True] * len(found),
         "ordinal": [row.ordinal for row in good],
         "record": [row.raw.decode() for row in good],
@@ -241,8 +254,8 @@ def _captions(raws: Sequence[msgspec.Raw]) -> pa.Table:
     return records(ANNOTATION_RECORDS, columns, refused)
 
 
-def _panoptic(raws: Sequence[msgspec.Raw]) -> pa.Table:
-    good, refused = each(raws, _Panoptic, RULE)
+def _panoptic(raws: Sequence[msgspec.Raw], text_ids: Set[str]) -> pa.Table:
+    good, refused = each(raws, _Panoptic, RULE, text_ids & {"image_id"})
     refused = [row | {"ordinal": -1 - row["ordinal"]} for row in refused]  # segments are counted, not annotations
     segments: list[tuple[_Panoptic, Typed, str]] = []
     place = 0
@@ -250,10 +263,11 @@ def _panoptic(raws: Sequence[msgspec.Raw]) -> pa.Table:
         shared = _shared(annotation.raw)
         for raw in annotation.record.segments_info:
             try:
-                segment = Typed(place, typed(bytes(raw), _Segment), bytes(raw))
+                numbered = with_numbers(bytes(raw), text_ids & {"category_id"})
+                segment = Typed(place, typed(numbered, _Segment), bytes(raw))
                 segments.append((annotation.record, segment, shared))
             except msgspec.MsgspecError as error:
-                refused.append(refusal(place, bytes(raw), RULE, str(error)))
+                refused.append(refusal(place, _on_image(annotation.record, raw), RULE, str(error)))
             place += 1
     return records(ANNOTATION_RECORDS, _segment_columns(segments), refused)
 
@@ -278,8 +292,16 @@ def _segment_columns(segments: Sequence[tuple[_Panoptic, Typed, str]]) -> dict[s
             {**further(s.raw, known), SEGMENT_ID: str(s.record.id), PANOPTIC: shared} for _, s, shared in segments
         ],
         "ordinal": [segment.ordinal for _, segment, _ in segments],
-        "record": [segment.raw.decode() for _, segment, _ in segments],
+        "record": [_on_image(annotation, segment.raw).decode() for annotation, segment, _ in segments],
     }
+
+
+def _on_image(annotation: _Panoptic, segment: bytes) -> bytes:
+    """A segment's JSON with its image: that of another image may be the same but for that."""
+    with suppress(msgspec.MsgspecError):
+        fields = msgspec.json.decode(segment, type=dict[str, msgspec.Raw])
+        return msgspec.json.encode({"image_id": annotation.image_id, **fields})
+    return b"[%d, %b]" % (annotation.image_id, segment)
 
 
 def segment_annotation_id(image_id: int, segment_id: int) -> int:

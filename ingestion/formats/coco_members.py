@@ -3,9 +3,11 @@
 from collections.abc import Iterator
 
 from ingestion.formats.coco_annotations import LISTS, Flavour
+from ingestion.formats.shallow import DEEPEST, TOO_DEEP
 from ingestion.formats.windows import PIECE, Bytes, Decoders, Piece, members
 from lakesight.errors import FormatError
 
+LEFT_OUT = TOO_DEEP.decode(errors="replace").encode()
 KINDS = {b"{": "object", b'"': "str", b"t": "bool", b"f": "bool", b"n": "null"}
 
 
@@ -28,6 +30,13 @@ def coco_members(data: Bytes, where: str, decoders: Decoders, size: int = PIECE)
             raise _no_coco(f"Expected `array`, got `{kind}` - at `$.{piece.key}`", where)
     if not has_images:
         raise _no_coco("Object missing required field `images`", where)
+
+
+def left_out(piece: Piece) -> list[str]:
+    """A note, if a part of a member of the whole file was nested too deeply to be kept."""
+    if LEFT_OUT not in piece.text:
+        return []
+    return [f"`{piece.key}` of the file is nested more than {DEEPEST} deep: what is deeper is left out"]
 
 
 def require_categories(stated: bool, flavour: Flavour, where: str) -> None:

@@ -5,22 +5,32 @@ as records, a part at a time. Of the first, the images' records stay in memory, 
 """
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 import msgspec
 
 from ingestion.formats.coco import categories_of, images_of
-from ingestion.formats.coco_annotations import BOXES, Flavour, annotation_records, flavours, one_flavour, read_piece
-from ingestion.formats.coco_members import coco_members, require_categories
+from ingestion.formats.coco_annotations import (
+    BOXES,
+    LISTS,
+    Flavour,
+    annotation_records,
+    flavours,
+    one_flavour,
+    read_piece,
+)
+from ingestion.formats.coco_members import coco_members, left_out, require_categories
 from ingestion.formats.json_records import no_gc, text
+from ingestion.formats.text_ids import IdKinds, number
 from ingestion.formats.windows import PIECE, RAWS, Bytes, Decoders, Piece, piece_at
 from ingestion.records import Records
 from lakesight.errors import FormatError
 
-ImageId: TypeAlias = int | bytes
-"""The JSON of the record, where it has no id: it is refused where it is read."""
+ImageId: TypeAlias = int | str | bytes
+"""The JSON of the record, where it has no id: it is refused where it is read. A text, until it is known what it is."""
 
 
 class _Ids(msgspec.Struct):
@@ -34,7 +44,12 @@ class _Boxed(msgspec.Struct, gc=False):
     image_id: int
     bbox: tuple[float, float, float, float]
     id: int | None = None
+    category_id: int | None = None
     segments_info: None = None
+
+
+class _Named(msgspec.Struct):
+    file_name: str
 
 
 class _Listed(msgspec.Struct, gc=False):
@@ -51,6 +66,8 @@ class Annotated:
 
     piece: Piece
     images: tuple[int, ...]
+    by_text: tuple[tuple[ImageId, bool], ...] = ()
+    """Image and whether the annotation's own id is a text, where one of them is."""
 
 
 @dataclass
@@ -62,7 +79,9 @@ class Survey:
     annotations: list[Annotated] = field(default_factory=list)
     categories: list[msgspec.Raw] = field(default_factory=list)
     info: dict[str, str] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
     flavour: Flavour = "instances"
+    ids: IdKinds = field(default_factory=IdKinds)
 
 
 def survey(data: Bytes, where: str, size: int, *, allow_orphans: bool) -> Survey:
@@ -76,9 +95,13 @@ def survey(data: Bytes, where: str, size: int, *, allow_orphans: bool) -> Survey
     decoders: Decoders = {"images": LISTED, "annotations": BOXED, "categories": RAWS}
     with no_gc():
         for piece in coco_members(data, where, decoders, min(size, PIECE)):
+            if piece.key in LISTS and piece.records and piece.key != "categories":
+                rest.ids.numbers(piece.key)
+            elif piece.key in LISTS:
+                rest.ids.see(piece.key, map(bytes, RAWS.decode(piece.text)))
             if piece.key == "annotations":
                 kinds += flavours_in(piece)
-                rest.annotations.append(Annotated(piece._replace(text=b"", records=None), tuple(_image_ids(piece))))
+                rest.annotations.append(_annotated(piece))
             elif piece.key == "images":
                 _add_images(rest.images, piece)
             elif piece.key == "categories":
@@ -86,6 +109,8 @@ def survey(data: Bytes, where: str, size: int, *, allow_orphans: bool) -> Survey
                 rest.categories += [msgspec.Raw(bytes(raw)) for raw in piece.records or ()]
             else:
                 rest.info[piece.key] = text(piece.text)
+                rest.notes += left_out(piece)
+    _settle_texts(rest)
     rest.flavour = one_flavour(kinds, where)
     require_categories(has_categories, rest.flavour, where)
     if not allow_orphans:
@@ -104,7 +129,11 @@ def _add_images(images: dict[ImageId, bytes], piece: Piece) -> None:
     raws = [bytes(raw) for raw in RAWS.decode(piece.text)]
     ids = map(_id_of, raws) if piece.records is None else (one.id for one in piece.records)
     for key, raw in zip(ids, raws, strict=True):
-        images[key] = b"%b,%b" % (images[key], raw) if key in images else raw
+        _add(images, key, raw)
+
+
+def _add(images: dict[ImageId, bytes], key: ImageId, raw: bytes) -> None:
+    images[key] = b"%b,%b" % (images[key], raw) if key in images else raw
 
 
 def _refuse_orphans(rest: Survey, where: str) -> None:
@@ -132,6 +161,14 @@ def parts(data: Bytes, rest: Survey, where: str, size: int) -> Iterator[tuple[Re
         yield _part(data, rest, [], list(left), where), len(data)
 
 
+def file_names(rest: Survey) -> Iterator[str]:
+    """Of the images that the file lists, as far as they state one."""
+    for records in rest.images.values():
+        for raw in RAWS.decode(b"[%b]" % records):
+            with suppress(msgspec.MsgspecError, UnicodeDecodeError):
+                yield msgspec.json.decode(raw, type=_Named).file_name
+
+
 def _grouped(annotations: Sequence[Annotated], size: int) -> Iterator[list[Annotated]]:
     some: list[Annotated] = []
     for one in annotations:
@@ -146,20 +183,48 @@ def _grouped(annotations: Sequence[Annotated], size: int) -> Iterator[list[Annot
 def _part(data: Bytes, rest: Survey, pieces: Sequence[Piece], images: Sequence[ImageId], where: str) -> Records:
     with no_gc():
         read = [read_piece(piece_at(data, piece, BOXES)) for piece in pieces]
-        flavour, annotations = annotation_records(read, where, rest.flavour)
+        flavour, annotations = annotation_records(read, where, rest.ids.texts("annotations"), rest.flavour)
         raws = RAWS.decode(b"[%b]" % b",".join(rest.images[image] for image in images))
-        return Records(
-            images_of(raws), annotations, categories_of(rest.categories), info=dict(rest.info), flavour=flavour
-        )
+        categories = categories_of(rest.categories, rest.ids.texts("categories"))
+        listed = images_of(raws, rest.ids.texts("images"))
+        return Records(listed, annotations, categories, dict(rest.info), flavour, tuple(rest.notes))
 
 
-def _image_ids(piece: Piece) -> Iterable[int]:
+def _annotated(piece: Piece) -> Annotated:
     """The image ids of annotations, without those of records whose ids are none: they go along."""
+    bare = piece._replace(text=b"", records=None)
     if piece.records is not None:
-        return dict.fromkeys(one.image_id for one in piece.records)
+        return Annotated(bare, tuple(dict.fromkeys(one.image_id for one in piece.records)))
     found = [one for raw in RAWS.decode(piece.text) if (one := _ids(bytes(raw)))]
-    usable = [one for one in found if _is_id(one.image_id) and (_is_id(one.id) or one.id is None)]
-    return dict.fromkeys(int(one.image_id) for one in usable)
+    known = [one for one in found if _is_id(one.image_id) and (_is_id(one.id) or one.id is None)]
+    by_text = [
+        (one.image_id if isinstance(one.image_id, str) else int(one.image_id), isinstance(one.id, str))
+        for one in found
+        if str in map(type, (one.id, one.image_id)) and all(_may_be_id(i) for i in (one.id or 0, one.image_id))
+    ]
+    return Annotated(bare, tuple(dict.fromkeys(int(one.image_id) for one in known)), tuple(dict.fromkeys(by_text)))
+
+
+def _settle_texts(rest: Survey) -> None:
+    """Put numbers for the texts that are ids; leave out the others, whose records are refused."""
+    texts = rest.ids.texts("annotations")
+    for place, one in enumerate(rest.annotations):
+        if one.by_text:
+            usable = [image for image, text in one.by_text if not text or "id" in texts]
+            named = [_settled(image, "image_id" in texts) for image in usable]
+            images = dict.fromkeys([*one.images, *(image for image in named if image is not None)])
+            rest.annotations[place] = Annotated(one.piece, tuple(images))
+    if any(isinstance(image, str) for image in rest.images):
+        images_of_texts, rest.images = rest.images, {}
+        for image, raws in images_of_texts.items():
+            id_ = _settled(image, "id" in rest.ids.texts("images")) if isinstance(image, str) else image
+            _add(rest.images, raws if id_ is None else id_, raws)
+
+
+def _settled(image: ImageId, texts: bool) -> int | None:
+    if isinstance(image, str):
+        return number(image) if texts else None
+    return int(image)
 
 
 def _ids(record: bytes) -> _Ids | None:
@@ -171,7 +236,13 @@ def _ids(record: bytes) -> _Ids | None:
 
 def _id_of(image: bytes) -> ImageId:
     one = _ids(image)
+    if one and isinstance(one.id, str):
+        return one.id
     return int(one.id) if one and _is_id(one.id) else image
+
+
+def _may_be_id(value: Any) -> bool:
+    return isinstance(value, str) or _is_id(value)
 
 
 def _is_id(value: Any) -> bool:

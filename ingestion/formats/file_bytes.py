@@ -1,5 +1,6 @@
 """An open file whose parts are read as they are asked for (no engine)."""
 
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from io import FileIO
@@ -33,11 +34,14 @@ def file_bytes(path: Path) -> Iterator[Bytes]:
         UserError: it does not open.
     """
     try:
-        size = path.stat().st_size
+        seen = path.stat()
+        if not (stat.S_ISREG(seen.st_mode) or stat.S_ISDIR(seen.st_mode)):  # opening a pipe would wait for ever
+            raise OSError("it is no file")
+        size = seen.st_size
         file = path.open("rb", buffering=0)
-    except OSError as error:
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
         raise UserError(
-            f"the annotation file cannot be read: {error.strerror or error}",
+            f"the annotation file cannot be read: {getattr(error, 'strerror', None) or error}",
             where=str(path),
             expected="a COCO JSON file",
             fix="check --annotations",

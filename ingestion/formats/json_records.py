@@ -2,7 +2,7 @@
 
 import gc
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Set
 from contextlib import contextmanager, suppress
 from functools import cache
 from itertools import count
@@ -13,6 +13,7 @@ import pyarrow as pa
 
 from ingestion.formats.broken import Broken
 from ingestion.formats.shallow import DEEPEST, is_deep
+from ingestion.formats.text_ids import NO_KEYS, with_numbers
 
 Int32 = Annotated[int, msgspec.Meta(ge=-(2**31), le=2**31 - 1)]
 Int64 = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
@@ -45,34 +46,39 @@ def no_gc() -> Iterator[None]:
             gc.enable()
 
 
-def each(raws: Sequence[msgspec.Raw], kind: type, rule: str) -> tuple[list[Typed], Refused]:
-    """What is a `kind`, and a row for each record that is not: it breaks `rule`."""
+def each(
+    raws: Sequence[msgspec.Raw], kind: type, rule: str, text_ids: Set[str] = NO_KEYS
+) -> tuple[list[Typed], Refused]:
+    """What is a `kind`, and a row for each record that is not: it breaks `rule`.
+
+    `text_ids`: keys whose texts are ids.
+    """
     texts = [bytes(raw) for raw in raws]
     with suppress(msgspec.MsgspecError, UnicodeDecodeError):  # at once: most files have no such record
         if not any(map(is_deep, texts)):
-            whole = b"[%b]" % b",".join(texts)
+            whole = b"[%b]" % b",".join(with_numbers(text, text_ids) for text in texts)
             whole.decode()
             return [Typed(*row) for row in zip(count(), _decoder(list[kind]).decode(whole), texts)], []  # type: ignore[valid-type]
-    return _one_by_one(texts, kind, rule)
+    return _one_by_one(texts, kind, rule, text_ids)
 
 
-def _one_by_one(texts: Sequence[bytes], kind: type, rule: str) -> tuple[list[Typed], Refused]:
+def _one_by_one(texts: Sequence[bytes], kind: type, rule: str, text_ids: Set[str]) -> tuple[list[Typed], Refused]:
     good: list[Typed] = []
     refused: Refused = []
     for ordinal, text in enumerate(texts):
         try:
-            good.append(Typed(ordinal, _typed_text(text, kind), text))
+            good.append(Typed(ordinal, _typed_text(text, kind, text_ids), text))
         except Broken as error:
             refused.append(refusal(ordinal, text, rule, str(error)))
     return good, refused
 
 
-def _typed_text(raw: bytes, kind: type) -> Any:
+def _typed_text(raw: bytes, kind: type, text_ids: Set[str]) -> Any:
     if is_deep(raw):
         raise Broken(f"it is nested more than {DEEPEST} deep")
     try:
         raw.decode()
-        return typed(raw, kind)
+        return typed(with_numbers(raw, text_ids), kind)
     except UnicodeDecodeError as error:
         near = raw[max(error.start - 20, 0) : error.start + 12].decode(errors="backslashreplace")
         raise Broken(f"it has what is no text (UTF-8): {near}") from error

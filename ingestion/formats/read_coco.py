@@ -16,6 +16,7 @@ from ingestion.records import Records
 from ingestion.source import Source, require_any_file, require_images, require_names
 from lakesight.errors import FormatError, UserError
 from lakesight.malloc import give_back
+from lakesight.places import is_folder
 from lakesight.tables import STRING
 
 
@@ -38,7 +39,7 @@ def read_coco(
     with file_bytes(annotations) as data:
         require_images(images)
         records = _records(data, annotations, allow_orphans)
-    require_any_file(records, images)
+    require_any_file(records.images["file_name"].to_pylist(), images)
     return coco_source(images, annotations, records, dataset=dataset, split=split, masks=masks)
 
 
@@ -68,6 +69,7 @@ def coco_source(
         records=records,
         masks=_masks(annotations, masks, records),
         taken_ids=taken_ids or {},
+        notes=records.notes,
     )
 
 
@@ -82,7 +84,7 @@ def _masks(annotations: Path, masks: Path | None, records: Records) -> Path | No
             )
         return None
     folder = masks or annotations.with_suffix("")
-    if not folder.is_dir():
+    if not is_folder(folder):
         raise UserError(
             "the folder of the panoptic PNGs is not there",
             where=str(folder),
@@ -121,6 +123,7 @@ def read_arrived_coco(
         masks=_masks(annotations, None, records),
         found={name: paths[0] for name, paths in places.items() if len(paths) == 1},
         files={str(annotations): None},
+        notes=records.notes,
     )
 
 

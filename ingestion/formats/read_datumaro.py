@@ -23,6 +23,7 @@ from ingestion.records import Records
 from ingestion.source import Source, require_names
 from lakesight.environments import python_of, run
 from lakesight.errors import FormatError, UserError
+from lakesight.places import is_file
 from lakesight.tables import BOOL, STRING
 
 OURS = {"coco": "coco", "coco_instances": "coco", "voc": "voc", "voc_detection": "voc"}
@@ -141,7 +142,7 @@ def _further_splits(splits: pa.Array) -> Iterator[str]:
 
 def _require_images(names: list[str], refused: list[str], root: Path) -> None:
     """One missing file is one refused record; all of them are a wrong folder."""
-    if not any((root / name).is_file() for name in names):
+    if not any(is_file(root / name) for name in names):
         raise UserError(
             f"none of the {len(names) + len(refused):,} images of the data set is a file in the folder",
             where=str(root),

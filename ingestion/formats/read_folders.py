@@ -51,7 +51,8 @@ def read_folders(known: Mapping[str, int], *, images: Path, dataset: str, split:
     records = Records(with_rows(records_table(IMAGE_RECORDS, rows), (), files.refused), annotations, categories)
     return Source(
         path=images.resolve(), format="folders", images=images.resolve(), dataset=dataset, split=split,
-        records=records, replaces=True, notes=tuple(files.note(images, "images")),
+        records=records, replaces=True,
+        notes=(*files.note(images, "images"), *([] if has_splits else _no_splits(files))),
     )  # fmt: skip
 
 
@@ -64,6 +65,19 @@ def _refuse_annotated(images: Path) -> None:
 def _has_splits(files: Files) -> bool:
     parts = [name.split("/") for name in files.names]
     return all(len(place) != 2 and (len(place) == 1 or place[0].lower() in KNOWN) for place in parts)
+
+
+def _no_splits(files: Files) -> list[str]:
+    """A note, where folders look like splits, and are none since others do not."""
+    parts = [name.split("/") for name in files.names]
+    alike = sorted({place[0] for place in parts if len(place) > 2 and place[0].lower() in KNOWN})
+    others = [place for place in parts if len(place) == 2 or (len(place) > 2 and place[0].lower() not in KNOWN)]
+    if not alike:
+        return []
+    return [
+        f"{', '.join(alike)} are taken for classes and not for splits: "
+        f"{'/'.join(others[0])} is not in a folder of a class in a folder of a split"
+    ]
 
 
 def _place(name: str, has_splits: bool) -> tuple[str | None, str | None]:

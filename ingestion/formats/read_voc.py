@@ -69,7 +69,7 @@ def read_voc(
     found = with_rows(stated, [image_row(name, split=splits.get(stem(name))) for name in bare], files.refused)
     boxes, categories = with_ids(objects, known)
     records = Records(found, boxes, categories)
-    require_any_file(records, image_folder)
+    require_any_file(records.images["file_name"].to_pylist(), image_folder)
     notes += [*xmls.note(xml_folder, "XML"), *files.note(image_folder, "images"), *_notes(boxes, bare, first_pixel)]
     return Source(
         path=folder.resolve(), format="voc", images=image_folder.resolve(), dataset=dataset, split=split,

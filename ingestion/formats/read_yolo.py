@@ -57,7 +57,7 @@ def read_yolo(*, data: Path, dataset: str, in_tasks: InTasks | None = None) -> S
         CATEGORY_RECORDS, [{"category_id": i, "name": name, "attributes": {}} for i, name in yolo.names.items()]
     )
     records = Records(with_rows(images, rows, files.refused), annotations, categories)
-    require_any_file(records, yolo.root)
+    require_any_file(records.images["file_name"].to_pylist(), yolo.root)
     return Source(
         path=data.resolve(), format="yolo", images=yolo.root, dataset=dataset, split=None, records=records,
         replaces=True, notes=(*notes, *files.note(yolo.root, "images")),

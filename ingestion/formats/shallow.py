@@ -30,8 +30,8 @@ class Shallow(NamedTuple):
     """Whether that bracket is there."""
 
 
-def shallow(text: bytes) -> Shallow:
-    """`text`: of a list, behind its opening bracket."""
+def shallow(text: bytes, *, one: bool = False) -> Shallow:
+    """`text`: of a list, behind its opening bracket; `one`: no more than its first record, that is a list or object."""
     parts: list[bytes] = []
     depth = whole = end = done = 0
     for token in _TOKEN.finditer(text):
@@ -49,6 +49,8 @@ def shallow(text: bytes) -> Shallow:
             elif depth == 0:
                 parts.append(text[done : token.end()])
                 whole, end, done = len(parts), token.end(), token.end()
+                if one:
+                    break
         elif what == b'"':  # the text ends inside of a string
             break
     return Shallow(b"".join(parts[:whole]), end, False)

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple, Protocol
 import msgspec
 
 from ingestion.formats.lenient import standard
-from ingestion.formats.shallow import shallow
+from ingestion.formats.shallow import is_deep, shallow
 from lakesight.errors import FormatError
 
 PIECE = 2**20
@@ -96,8 +96,9 @@ def members(data: Bytes, arrays: Decoders, where: str, size: int = PIECE) -> Ite
         else:
             end = _end_of_value(data, at, where)
             # No record that could be refused: what is no text in it is replaced.
-            text = standard(data[at:end]).decode(errors="replace").encode()
-            yield Piece(key, text, None, at, end)
+            stated = data[at:end]
+            stated = shallow(stated, one=True).text if is_deep(stated) else stated
+            yield Piece(key, standard(stated).decode(errors="replace").encode(), None, at, end)
             at = end
         at = _skip(data, at)
         more = data[at : at + 1] == b","
@@ -219,8 +220,11 @@ def _end_of_value(data: Bytes, at: int, where: str) -> int:
         latin = data[at : at + size].decode("latin-1")
         try:
             end = at + _JSON.raw_decode(latin)[1]
-        except RecursionError as error:
-            raise _not_json(where, at, f": {error}") from error
+        except RecursionError:
+            if end := shallow(data[at : at + size], one=True).end:
+                return at + end
+            if at + size >= len(data):
+                raise _not_json(where, at) from None
         except ValueError as error:
             if at + size >= len(data):
                 raise _not_json(where, at) from error

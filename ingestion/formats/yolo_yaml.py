@@ -1,5 +1,6 @@
 """data.yaml of a YOLO data set (no engine): where its images are, what its classes are called."""
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,7 @@ from ingestion.formats.looks_like import advice
 from ingestion.formats.split_names import KNOWN
 from ingestion.formats.yolo import KptShape
 from lakesight.errors import FormatError, UserError
+from lakesight.places import is_file, is_folder, is_there
 
 SPLITS = ("train", "val", "test")
 """Of an image in several, the first counts; other names come behind."""
@@ -48,8 +50,8 @@ def read_yaml(file: Path) -> YoloData:
         FormatError: it is no YAML, or not as expected.
     """
     stated = _load(file)
-    root = (file.parent / str(stated.get("path") or ".")).resolve()
-    if not root.is_dir():
+    root = _resolved(file.parent / str(stated.get("path") or "."))
+    if not is_folder(root):
         root = file.parent.resolve()
     named = {split: [key for key in stated if KNOWN.get(str(key).lower()) == split] for split in SPLITS}
     further = tuple(key for key, value in stated.items() if _is_further(key, value, root))
@@ -59,7 +61,7 @@ def read_yaml(file: Path) -> YoloData:
     for split, key in ((split, key) for split, keys in named.items() for key in keys):
         for entry in _entries(stated[key], key, file):
             place = _place(entry, root)
-            if split == MAY_BE_ABSENT and not place.exists():
+            if split == MAY_BE_ABSENT and not is_there(place):
                 absent.append(entry)
             else:
                 places[split].append(_inside(place, entry, key, root, file))
@@ -79,8 +81,8 @@ def _is_further(key: object, value: object, root: Path) -> bool:
 def _is_place(entry: str, root: Path) -> bool:
     if not entry or "\0" in entry:
         return False
-    place = (root / entry).resolve()
-    return place.is_relative_to(root) and (place.is_dir() or (place.suffix == ".txt" and place.is_file()))
+    place = _resolved(root / entry)
+    return place.is_relative_to(root) and (is_folder(place) or (place.suffix == ".txt" and is_file(place)))
 
 
 def _load(file: Path) -> dict[str, Any]:
@@ -88,7 +90,7 @@ def _load(file: Path) -> dict[str, Any]:
         stated = yaml.safe_load(file.read_bytes())
     except OSError as error:
         what = f"data.yaml cannot be read: {error.strerror}"
-        fix = advice(file if file.is_dir() else file.parent, "yolo") or "check --data"
+        fix = advice(file if is_folder(file) else file.parent, "yolo") or "check --data"
         raise UserError(what, where=str(file), expected=EXPECTED, fix=fix) from error
     except (
         yaml.YAMLError,
@@ -111,14 +113,18 @@ def _entries(value: object, key: str, file: Path) -> list[str]:
 
 
 def _place(entry: str, root: Path) -> Path:
-    place = (root / entry).resolve()
-    if not place.exists() and entry.startswith("../"):  # Roboflow writes ../train/images for train/images
-        place = (root / entry.removeprefix("../")).resolve()
+    place = _resolved(root / entry)
+    if not is_there(place) and entry.startswith("../"):  # Roboflow writes ../train/images for train/images
+        place = _resolved(root / entry.removeprefix("../"))
     return place
 
 
+def _resolved(path: Path) -> Path:
+    return Path(os.path.realpath(path))  # a Path raises where links lead in a circle
+
+
 def _inside(place: Path, entry: str, key: str, root: Path, file: Path) -> Path:
-    if not place.exists():
+    if not is_there(place):
         raise UserError(
             f"`{key}` leads nowhere",
             where=f"{file}: {entry}",

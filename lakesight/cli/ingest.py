@@ -18,6 +18,7 @@ from lakesight.cli.options import (
     seconds,
     start,
 )
+from lakesight.places import is_file
 
 Dataset = Annotated[str, typer.Option(help="Name the data set goes by in all tables.")]
 CHUNK_MB = 256
@@ -46,7 +47,7 @@ def ingest_coco(
     from ingestion.load import ingest_coco as ingest_whole
 
     settings = start(root, config, override)
-    large = annotations.is_file() and annotations.stat().st_size > chunk_mb * 2**20
+    large = is_file(annotations) and annotations.stat().st_size > chunk_mb * 2**20
     run = partial(ingest_coco_in_chunks, chunk_bytes=chunk_mb * 2**20) if large else ingest_whole
     work = partial(run, root, settings, images=images, annotations=annotations, masks=masks)
     show.ingested(work(dataset=dataset, split=split, force=force))

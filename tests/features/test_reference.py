@@ -11,6 +11,7 @@ from ingestion.load import ingest_coco
 from lakesight import delta, shapes
 from lakesight.config import Config
 from lakesight.errors import FormatError
+from lakesight.merge import Change
 from lakesight.sections import IngestConfig
 from lakesight.warehouse import create_warehouse
 
@@ -77,3 +78,17 @@ def test_a_file_that_changed_or_went_is_not_taken_for_the_image(warehouse, spoil
 
     with pytest.raises(FormatError, match=GONE):
         Collate((96, 96))(pa.Table.from_pylist([row for row in rows if row["content"] is None]))
+
+
+def test_a_folder_that_moved_is_found(warehouse, folder):
+    moved = folder.with_name("moved")
+    folder.rename(moved)
+    named = {"images": moved, "annotations": folder.parent / "instances_train.json", "dataset": "d", "split": "train"}
+    try:
+        assert ingest_coco(warehouse.root, REFERENCE, **named).changes["images"] == Change(updated=6)
+        assert build(warehouse, REFERENCE).updated == 6
+        assert all(row["content"] for row in read(warehouse))
+        assert ingest_coco(warehouse.root, REFERENCE, **named).changes["images"] == Change()
+        assert build(warehouse, REFERENCE).updated == 0
+    finally:
+        moved.rename(folder)

@@ -55,6 +55,22 @@ def test_parts_are_as_the_whole(broken, tmp_path, spark, chunk_bytes):
     assert delta.versions(Warehouse(tmp_path / "parts"), *WRITTEN) == before
 
 
+def test_ids_that_are_texts(broken, tmp_path, spark):
+    file = json.loads(broken.read_text())
+    kept = [a for a in file["annotations"] if isinstance(a, dict) and isinstance(a.get("id"), int)]
+    file |= {"annotations": kept}
+    for records in ("images", "annotations", "categories"):
+        for record in file[records]:
+            record |= {key: f"u-{record[key]}" for key in ("id", "image_id", "category_id") if key in record}
+    broken.write_text(json.dumps(file))
+    named = {"images": broken.parent / "train", "annotations": broken, "dataset": "d", "split": "train"}
+    whole = ingest_coco(tmp_path / "whole", Config(), **named)
+    assert whole.changes["annotations"].added > 20
+    ingest_coco_in_chunks(tmp_path / "parts", Config(), **named, chunk_bytes=5000)
+    for name in WRITTEN:
+        assert contents(tmp_path / "parts", name) == contents(tmp_path / "whole", name), name
+
+
 def _orphan(file):
     file["annotations"][-1]["image_id"] = 424242
 
@@ -86,6 +102,15 @@ def test_wrong_input_leaves_nothing(broken, tmp_path, spoil, words):
     broken.write_text(json.dumps(file))
     named = {"images": broken.parent / "train", "annotations": broken, "dataset": "d", "split": None}
     with pytest.raises(FormatError, match=words):
+        ingest_coco_in_chunks(tmp_path / "never", Config(), **named, chunk_bytes=3000)
+    assert not (tmp_path / "never").exists()
+
+
+def test_a_wrong_image_folder_leaves_nothing(broken, tmp_path):
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "x.jpg").touch()
+    named = {"images": tmp_path / "other", "annotations": broken, "dataset": "d", "split": None}
+    with pytest.raises(UserError, match=r"none of the 3\d images"):
         ingest_coco_in_chunks(tmp_path / "never", Config(), **named, chunk_bytes=3000)
     assert not (tmp_path / "never").exists()
 

@@ -1,6 +1,7 @@
 """`spark.read.format("coco")` on a real session."""
 
 import json
+import os
 
 import pytest
 
@@ -55,6 +56,29 @@ def test_folders_patterns_and_what_is_wrong(coco, shapes_coco, tmp_path):
     assert "got `str`" in reasons["val.json"]
     assert coco("images").load(str(tmp_path / "[tv]*.json")).count() == 32
     assert find_files(str(tmp_path / "nothing.json")) == []
+
+
+def test_files_that_are_none_or_oddly_called(spark, coco, shapes_coco, tmp_path):
+    for name in ("a[1].json", "b c%20é.json"):
+        (tmp_path / name).write_bytes((shapes_coco / "instances_val.json").read_bytes())
+        assert coco("images").load(str(tmp_path / name)).count() == 8
+    assert coco("images").load([str(tmp_path / "a[1].json"), f"file:{tmp_path}/b*.json"]).count() == 16
+    (tmp_path / "dangling.json").symlink_to(tmp_path / "nowhere.json")
+    (tmp_path / "loop.json").symlink_to(tmp_path / "loop.json")
+    (tmp_path / "folder.json").mkdir()
+    os.mkfifo(tmp_path / "pipe.json")
+    rows = coco("images").load(str(tmp_path)).where("refused_because IS NOT NULL").collect()
+    names = {row.source_uri.rsplit("/", 1)[1] for row in rows}
+    assert names == {"dangling.json", "loop.json", "folder.json", "pipe.json"}
+    stream = spark.readStream.format("coco").option("table", "images").load(str(tmp_path))
+    writer = stream.writeStream.format("parquet").option("checkpointLocation", str(tmp_path / "checkpoint"))
+    writer.trigger(availableNow=True).start(str(tmp_path / "out")).awaitTermination()
+    assert spark.read.parquet(str(tmp_path / "out")).count() == 16 + 4
+
+
+def test_a_schema_of_one_s_own_is_refused(spark, coco, shapes_coco):
+    with pytest.raises(Exception, match=r"leave \.schema"):
+        coco("images").schema("image_id BIGINT").load(str(shapes_coco / "instances_val.json")).count()
 
 
 @pytest.mark.parametrize(

@@ -31,6 +31,14 @@ def test_a_name_that_is_no_utf8_is_listed(tmp_path):
     assert listed(tmp_path) == ["\ufffd.jpg"]
 
 
+def test_a_name_that_was_written_on_windows(tmp_path):
+    put(tmp_path, "cam/a.jpg", "b\\c.jpg", "x/d.jpg", "y/d.jpg")
+    folder = Folder(tmp_path, list_files(tmp_path))
+    names = {"cam\\a.jpg": ["cam/a.jpg"], "b\\c.jpg": ["b\\c.jpg"], ".\\a.jpg": ["cam/a.jpg"], "x\\d.jpg": ["x/d.jpg"]}
+    for name, found in names.items():
+        assert folder.places(name, tmp_path / "a.json") == [str(tmp_path / path) for path in found]
+
+
 def test_an_empty_folder(tmp_path):
     files = list_files(tmp_path)
     assert files.num_rows == 0

@@ -13,6 +13,7 @@ from ingestion.load import ingest_coco
 from lakesight import delta, shapes
 from lakesight.config import Config
 from lakesight.errors import FormatError
+from lakesight.merge import Change
 from lakesight.sections import IngestConfig
 from lakesight.tables import TABLES
 from quality.rules import refusing
@@ -57,6 +58,19 @@ def versions(warehouse):
 def reasons(warehouse):
     rows = delta.read(warehouse, "quarantine").to_pylist()
     return sorted((row["table_name"], error["rule"]) for row in rows for error in row["errors"])
+
+
+def test_names_that_were_written_on_windows(warehouse, spark, tmp_path):
+    path = shapes.write_coco(tmp_path / "in", split="train", num_images=3, seed=1, size=32)
+    file = json.loads(path.read_text())
+    for image in file["images"]:
+        image["file_name"] = f"train\\{image['file_name']}"
+    file["images"].append({"id": 99, "file_name": "..\\..\\out.jpg"})
+    path.write_text(json.dumps(file))
+    named = {"images": path.parent, "annotations": path, "dataset": "d", "split": None}
+    report = ingest_coco(warehouse.root, Config(), **named)
+    assert (report.changes["images"].added, report.quarantined) == (3, {"image_record_valid": 1})
+    assert ingest_coco(warehouse.root, Config(), **named).changes["images"] == Change()
 
 
 def test_what_lands(ingest, warehouse, shapes_coco):

@@ -38,6 +38,8 @@ FILES = {
     "bmp": encoded(RGB, "BMP"),
     "webp": encoded(RGB, "WEBP"),
     "tiff_float": encoded(Image.fromarray(pixels(channels=1)[..., 0].astype(np.float32)), "TIFF"),
+    "tiff_float_to_1": encoded(Image.fromarray(pixels(channels=1)[..., 0].astype(np.float32) / 255), "TIFF"),
+    "tiff_float_to_65535": encoded(Image.fromarray(pixels(channels=1)[..., 0].astype(np.float32) * 257), "TIFF"),
 }
 
 
@@ -59,6 +61,19 @@ def test_alpha_is_dropped():
 
 def test_sixteen_bits_keep_their_upper_eight():
     assert np.array_equal(decode(FILES["png_16_bit"])[..., 0], pixels(channels=1)[..., 0])
+
+
+@pytest.mark.parametrize("white", [1, 255, 65535])
+def test_floats_are_on_the_smallest_scale_that_holds_them(white):
+    gray = pixels(channels=1)[..., 0]
+    found = decode(encoded(Image.fromarray((gray / 255 * white).astype(np.float32)), "TIFF"))[..., 0]
+    assert np.abs(found.astype(int) - gray).max() <= 1
+    assert (found[0, 0], found[-1, -1]) == (0, 255)
+
+
+def test_floats_that_are_no_numbers_are_black():
+    gray = np.array([[0.5, np.nan, np.inf, -np.inf, -3]], np.float32)
+    assert decode(encoded(Image.fromarray(gray), "TIFF"))[0, :, 0].tolist() == [127, 0, 0, 0, 0]
 
 
 def test_exif_orientation_is_left_alone():

@@ -33,6 +33,28 @@ def _images(first, count):
     return _rows(IMAGES, *({"image_id": i, "content": content} for i in range(first, first + count)))
 
 
+@pytest.mark.parametrize("name", ["a[1]", "a{b}", "a*", "a?b", "a\\b", "a\nb", "a%20b"])
+def test_a_root_that_engines_would_misread_is_refused(tmp_path, name):
+    with pytest.raises(SetupError, match="takes for something else"):
+        create_warehouse(tmp_path / name)
+    (tmp_path / name / "warehouse").mkdir(parents=True)
+    with pytest.raises(SetupError, match="takes for something else"):
+        open_warehouse(tmp_path / name)
+
+
+@pytest.mark.parametrize("name", ["100% é😀 a'b\"c#", "a:b=b,c;d+e"])
+def test_an_odd_root_is_as_good_as_any(tmp_path, name):
+    made = create_warehouse(tmp_path / name)
+    delta.create_tables(made)
+    row = {column.name: None for column in TABLES["sources"].columns} | {
+        "dataset": "d",
+        "source_uri": "a",
+        "run_id": "r",
+    }
+    delta.append(made, "sources", [pa.Table.from_pylist([row], TABLES["sources"].arrow)])
+    assert delta.read(made, "sources")["source_uri"].to_pylist() == ["a"]
+
+
 def test_commit_twice_is_once(warehouse):
     rows = _rows(CATEGORIES, {"category_id": 1})
     assert delta.commit(warehouse, "categories", rows, app_id="a", txn=1)

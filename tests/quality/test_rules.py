@@ -40,6 +40,7 @@ CASES = {
     "image_not_blank": [("2.0 AS contrast", "1.9 AS contrast")],
     "image_not_dark": [("10.0 AS brightness", "9.9 AS brightness")],
     "annotation_record_valid": [("CAST(NULL AS STRING) AS refused_by", "'annotation_record_valid' AS refused_by")],
+    "annotation_mask_read": [("'annotation_record_valid' AS refused_by", "'annotation_mask_read' AS refused_by")],
     "annotation_id_unique": [("false AS id_taken", "true AS id_taken")],
     "annotation_image_known": [("true AS image_known", "false AS image_known")],
     "annotation_category_known": [("true AS category_known", "false AS category_known")],

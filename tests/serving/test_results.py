@@ -7,7 +7,9 @@ import pyarrow as pa
 import pytest
 from pycocotools import mask
 
+from ingestion.load import ingest_coco
 from lakesight import delta
+from lakesight.config import Config
 from lakesight.errors import UserError
 from serving.importing import import_detections
 from serving.results import export_results
@@ -43,6 +45,24 @@ def test_detections_come_back(imported, tmp_path):
     rows = delta.read(warehouse, "predictions").to_pylist()
     found = {(r["model_name"], r["model_version"], r["image_id"]): r["detections"] for r in rows}
     assert all(found["again", "1", image] == found["other", "1", image] for _, _, image in found)
+
+
+def test_ids_that_are_texts_in_their_file_are_so_in_results(warehouse, spark, shapes_coco, tmp_path):
+    path = shapes_coco / "instances_val.json"
+    file = json.loads(path.read_text())
+    for records in ("images", "annotations", "categories"):
+        for record in file[records]:
+            record |= {key: f"u-{record[key]}" for key in ("id", "image_id", "category_id") if key in record}
+    (tmp_path / "texts.json").write_text(json.dumps(file))
+    named = {"annotations": tmp_path / "texts.json", "dataset": "shapes", "split": "val"}
+    ingest_coco(warehouse.root, Config(), images=shapes_coco / "val", **named)
+    keys = ("image_id", "category_id", "bbox")
+    results = [{key: box[key] for key in keys} | {"score": 0.5} for box in file["annotations"]]
+    (tmp_path / "results.json").write_text(json.dumps(results))
+    import_detections(warehouse, results=tmp_path / "results.json", model="m", version="1", dataset="shapes")
+    export_results(warehouse, model="m", dataset="shapes", to=tmp_path / "back.json")
+    back = json.loads((tmp_path / "back.json").read_text())
+    assert sorted(map(str, back)) == sorted(map(str, results))
 
 
 def test_what_is_asked_wrongly(imported, tmp_path):

@@ -18,7 +18,7 @@ from ingestion.export.selection import Selection
 from ingestion.formats.coco import parse
 from ingestion.formats.coco_annotations import FORMATS
 from ingestion.read_masks import MASKS, completed, mask_requests, read_one
-from ingestion.records import Records
+from ingestion.records import ANNOTATION_RECORDS, Records
 from lakesight.errors import UserError
 from lakesight.tables import INT, SOURCES, STRING
 
@@ -117,6 +117,45 @@ def test_real_files_come_back(data, path, flavour, masks):
         assert set(pngs) == {a["file_name"] for a in json.loads(stated)["annotations"]}
     for png, found in pngs.items():
         assert np.array_equal(_pixels(found), _pixels((data / masks / png).read_bytes()))
+
+
+def _in_quotes(record, written):
+    keys = {"id", "image_id", "category_id"} - ({"id"} if set(record) == SEGMENT else set())
+    return {key: written(found) if key in keys else found for key, found in record.items()} | {
+        key: [_in_quotes(one, written) for one in record[key]] for key in ("segments_info",) if key in record
+    }
+
+
+SEGMENT = {"id", "category_id", "area", "bbox", "iscrowd"}
+TEXTS = {"digits": str, "padded": lambda i: f"{i:012d}", "uuid": lambda i: f"5998cfa4-{i}"}
+
+
+@pytest.mark.realdata
+@pytest.mark.parametrize("written", TEXTS.values(), ids=TEXTS)
+@pytest.mark.parametrize(("path", "flavour", "masks"), [
+    (f"{DATUMARO}/coco/annotations/{name}_val.json", flavour, masks and f"{DATUMARO}/coco/annotations/{masks}")
+    for name, flavour, masks in (
+        ("instances", "instances", None), ("captions", "captions", None), ("panoptic", "panoptic", "panoptic_val"),
+    )
+])  # fmt: skip
+def test_ids_that_are_texts_come_back(data, path, flavour, masks, written):
+    file = json.loads((data / path).read_text())
+    file |= {key: [_in_quotes(one, written) for one in file[key]] for key in ("images", "annotations", "categories")}
+    back = there_and_back(json.dumps(file).encode(), data / masks if masks else None)
+    assert plain(json.loads(back[f"annotations/{flavour}.json"]), flavour) == plain(file, flavour)
+
+
+def test_further_keys_do_not_pass_for_coco_s_own():
+    """Those of an object in a VOC file, say: it may have an <id> or an <area>."""
+    file = {"images": [{"id": 1, "file_name": "a.jpg"}], "categories": [{"id": 2, "name": "cat"}],
+            "annotations": [{"id": 3, "image_id": 1, "category_id": 2, "bbox": [0, 0, 1, 1], "who": "me"}]}  # fmt: skip
+    records = parse(json.dumps(file).encode(), "f.json")
+    further = pa.array([[("id", "9"), ("area", "large"), ("who", "me")]], ANNOTATION_RECORDS.field("attributes").type)
+    place = records.annotations.schema.get_field_index("attributes")
+    records = replace(records, annotations=records.annotations.set_column(place, "attributes", further))
+    ((_, pieces),) = export.files(selected(records))
+    (box,) = json.loads(b"".join(pieces))["annotations"]
+    assert (box["id"], box.get("area"), box["who"]) == (3, None, "me")
 
 
 def _pixels(png: bytes):

@@ -13,9 +13,11 @@ from PIL import Image
 from ingestion.export.export import Request, export
 from ingestion.export.folder import MANIFEST
 from ingestion.load import ingest_coco
+from ingestion.replay import replay
 from lakesight import delta, shapes
 from lakesight.config import Config
 from lakesight.errors import TableError, UserError
+from lakesight.merge import Change
 from lakesight.tables import TABLES
 
 
@@ -85,7 +87,8 @@ def test_through_the_tables(warehouse, spark, tmp_path, out):
         assert (out / "train" / name).read_bytes() == (path.parent / "train" / name).read_bytes()
 
 
-def test_panoptic_through_the_tables(warehouse, spark, tmp_path, out):
+@pytest.mark.parametrize("mended_by", ["ingest", "replay"])
+def test_panoptic_through_the_tables(warehouse, spark, tmp_path, out, mended_by):
     path = shapes.write_coco(tmp_path / "in", split="val", num_images=3, seed=1, size=32)
     images = read(path)["images"]
     pixels = np.zeros((3, 32, 32, 3), np.uint8)
@@ -111,7 +114,10 @@ def test_panoptic_through_the_tables(warehouse, spark, tmp_path, out):
         return ingest_coco(warehouse.root, Config(), dataset="shapes", split="val", **folder)
 
     report = ingest()
-    assert (report.changes["annotations"].added, report.quarantined) == (4, {"annotation_record_valid": 4})
+    assert (report.changes["annotations"].added, report.quarantined) == (
+        4,
+        {"annotation_mask_read": 3, "annotation_record_valid": 1},
+    )
     reasons = [row["errors"][0]["observed"] for row in delta.read(warehouse, "quarantine").to_pylist()]
     assert sorted(why.split(" ")[0] for why in reasons) == ["pixels", "segment", "the", "the"]
     rows = {
@@ -123,7 +129,13 @@ def test_panoptic_through_the_tables(warehouse, spark, tmp_path, out):
     ingest()
     assert delta.versions(warehouse, *TABLES) == before
     Image.fromarray(pixels[1]).save(tmp_path / "panoptic" / "2.png")  # mended
-    assert ingest().changes["annotations"].added == 2
+    if mended_by == "ingest":
+        assert ingest().changes["annotations"].added == 2
+    else:
+        report = replay(warehouse, Config())
+        assert (report.changes["annotations"].added, report.taken_back, report.still_refused) == (2, 2, 2)
+        assert replay(warehouse, Config()).taken_back == 0
+        assert ingest().changes["annotations"] == Change()
 
     run(warehouse, out)
     assert np.array_equal(np.asarray(Image.open(out / "annotations/panoptic_val/2.png")), pixels[1])
@@ -215,6 +227,18 @@ def test_a_name_that_leads_out_is_not_followed(filled, out, name):
     with pytest.raises(TableError, match="leads out"):
         run(filled, out)
     assert list(out.parent.glob("*out*")) == []
+
+
+@pytest.mark.parametrize("format_", ["voc", "yolo"])
+@pytest.mark.parametrize("name", ["a\nb.jpg", "a\u2028b.jpg", "x/b\r.jpg"])
+def test_a_name_that_is_no_line_of_a_list_is_refused(filled, out, format_, name):
+    row = delta.read(filled, "images").slice(0, 1)
+    for column, found in (("file_name", pa.array([name])), ("image_id", pa.array([4242]))):
+        row = row.set_column(row.schema.get_field_index(column), column, found)
+    delta.commit(filled, "images", row, app_id="odd", txn=1)
+    with pytest.raises(UserError, match="a list of images has a line each"):
+        run(filled, out, format_, images=False)
+    assert not out.exists()
 
 
 def test_versions_and_runs(filled, tmp_path):

@@ -43,6 +43,11 @@ def test_a_place_that_cannot_be_written_is_told(tmp_path):
         pytest.fail("there is no folder to write to")
     with pytest.raises(UserError, match="cannot be written"):
         folders.write_file(tmp_path / "file" / "out.json", [b"{}"], force=False)
+    with pytest.raises(UserError, match="cannot be written"), folders.whole(tmp_path / ("x" * 300), force=False):
+        pytest.fail("no folder can be called so")
+    for name in ("x" * 300, "x" * 300 + "/a", "file/a"):
+        with pytest.raises(UserError, match="cannot be written"):
+            folders.write(tmp_path, name, [b"a"])
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 

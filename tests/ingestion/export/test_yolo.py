@@ -12,8 +12,9 @@ from lakesight.config import Config
 SIDE = st.floats(0.001, 1000)
 
 
-@given(st.tuples(SIDE, SIDE, SIDE, SIDE), st.integers(1, 9999), st.integers(1, 9999))
-def test_a_line_is_the_box(bbox, width, height):
+@given(st.tuples(SIDE, SIDE, SIDE, SIDE), st.integers(0, 9999), st.integers(0, 9999))
+def test_a_line_is_the_box(bbox, right, below):
+    width, height = int(bbox[0] + bbox[2]) + 1 + right, int(bbox[1] + bbox[3]) + 1 + below
     label, *numbers = yolo.line({"bbox": list(bbox)}, 7, {"width": width, "height": height}).split()
     x, y, w, h = bbox
     assert label == b"7"
@@ -21,6 +22,20 @@ def test_a_line_is_the_box(bbox, width, height):
 
 
 POLYGON = "[[0,0,8,0,8,4]]"
+
+
+@pytest.mark.parametrize(
+    ("row", "options", "expected"),
+    [
+        ({"bbox": [-0.5, 1, 4, 2]}, {}, "7 0.1875 0.5 0.5 0.5"),  # it can be said as it is
+        ({"bbox": [0, 0, 8.5, 4.5]}, {}, "7 0.5 0.5 1.0 1.0"),
+        ({"bbox": [7.75, -0.5, 1, 4.75]}, {}, "7 0.984375 0.5 0.03125 1.0"),
+        ({"segmentation": "[[-1,0,9,0,8,5]]"}, {"polygons": True}, "7 0.0 0.0 1.0 0.0 1.0 1.0"),
+        ({"keypoints": [9, -1, 2]}, {"poses": True}, "7 0.5 0.5 1.0 1.0 1.0 0.0 2.0"),
+    ],
+)
+def test_no_number_is_beyond_the_image(row, options, expected):
+    assert yolo.line({"bbox": [0, 0, 8, 4]} | row, 7, {"width": 8, "height": 4}, **options).decode() == expected + "\n"
 
 
 @pytest.mark.parametrize(

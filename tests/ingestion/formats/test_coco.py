@@ -6,6 +6,7 @@ import msgspec
 import pytest
 
 from ingestion.formats import coco
+from ingestion.formats.coco_parts import parts, survey
 from ingestion.formats.json_records import text, value
 from ingestion.records import ANNOTATION_RECORDS, CATEGORY_RECORDS
 from lakesight.errors import FormatError
@@ -136,7 +137,7 @@ def test_bad_images_and_categories_cost_themselves():
         (b"", "not JSON"),
         (b"\xff\xd8\xff\xe0", "not JSON"),
         (b'{"images": [', "not JSON"),
-        (b'{"images": [], "annotations": [], "x": ' + b"[" * 99999 + b"]" * 99999 + b"}", "recursion depth"),
+        (b'{"images": [], "annotations": [], "x": ' + b"[" * 99999, "not JSON from byte 39"),
         (b'{"images": [], "annotations": []}', "missing required field `categories`"),
         (b'{"images": [], "categories": []}', "lists no images"),
         (b"\x1f\x8b\x08\x00", "packed by gzip"),
@@ -290,6 +291,24 @@ def test_a_record_that_is_nested_too_deeply_costs_itself(key, depth):
     why = [row["refused_because"] for row in sorted(rows, key=lambda row: row["ordinal"])]
     assert why == [None, "it is nested more than 200 deep" if depth > 199 else None, None]
     assert all('"image_id": 1' in row["record"] for row in rows if row["refused_because"])
+
+
+@pytest.mark.parametrize("depth", [200, 201, 900, *range(960, 1000, 3), 99_999])
+def test_what_is_nested_too_deeply_beside_the_lists_is_left_out(depth):
+    deep = "[" * depth + "]" * depth
+    lists = (
+        f'"images": [{json.dumps(IMAGE)}], "annotations": [{json.dumps(BOX)}], "categories": [{json.dumps(CATEGORY)}]'
+    )
+    data = f'{{"info": {{"a": "]", "b": {deep[1:-1]}, "c": 1}}, {lists}, "y": {deep}}}'.encode()
+    for found in (
+        coco.parse(data, "f.json"),
+        *(p for p, _ in parts(data, survey(data, "f.json", 99, allow_orphans=False), "f.json", 99)),
+    ):
+        assert (found.images.num_rows, found.annotations.num_rows) == (1, 1)
+        assert json.loads(found.info["info"])["c"] == 1
+        assert json.loads(found.info["y"])[0]
+        kept = ["`info`", "`y`"] if depth > 200 else []
+        assert [note.split(" ")[0] for note in found.notes] == kept
 
 
 def test_a_key_that_is_no_text_costs_its_record():

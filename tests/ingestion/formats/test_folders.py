@@ -59,6 +59,20 @@ def test_classes_and_splits(folder, images, expected):
     assert classes(read(folder(*images))) == dict(zip(images, expected, strict=True))
 
 
+@pytest.mark.parametrize(
+    ("images", "because_of"),
+    [
+        (["train/cat/a.jpg", "test/b.jpg"], "test/b.jpg"),  # as Kaggle has them
+        (["train/cat/a.jpg", "val/cat/b.jpg", "unlabelled/x/c.jpg"], "unlabelled/x/c.jpg"),
+        (["train/cat/a.jpg", "val/cat/b.jpg"], None),
+        (["train/a.jpg", "bus/b.jpg"], None),
+    ],
+)
+def test_splits_that_are_taken_for_classes_are_told(folder, images, because_of):
+    notes = read(folder(*images)).notes
+    assert [because_of in note for note in notes] == ([] if because_of is None else [True])
+
+
 def test_known_classes_keep_their_ids(folder):
     source = read(folder("cat/a.jpg", "ant/b.jpg"), {"cat": 5, "eel": 2})
     assert source.records.categories.select(["category_id", "name"]).to_pydict() == {

@@ -1,6 +1,7 @@
 """A COCO file as the user names it: where the PNGs of a panoptic one are."""
 
 import json
+import os
 
 import pytest
 
@@ -39,6 +40,27 @@ def test_masks_are_where_the_user_says(read, tmp_path):
 def test_masks_are_nowhere(read):
     with pytest.raises(UserError, match="say where they are with --masks"):
         read(PANOPTIC)
+
+
+@pytest.mark.parametrize("name", ["pipe", "gone", "folder", "a\0b"])
+def test_what_is_no_file_is_refused(tmp_path, name):
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(UserError, match="the annotation file cannot be read"):
+        read_coco(tmp_path, tmp_path / name, dataset="d", split=None, allow_orphans=False)
+
+
+@pytest.mark.parametrize("name", ["x" * 10_000, "a\0b", "images/images"])
+def test_an_image_that_no_file_could_be_costs_itself_even_if_it_is_the_first(tmp_path, name):
+    images = [{"id": 1, "file_name": name}, {"id": 2, "file_name": "a.jpg"}]
+    (tmp_path / "c.json").write_text(json.dumps({"images": images, "annotations": [], "categories": []}))
+    (tmp_path / "images").mkdir()
+    (tmp_path / "images" / "a.jpg").touch()
+    names = {"dataset": "d", "split": None, "allow_orphans": False}
+    assert read_coco(tmp_path / "images", tmp_path / "c.json", **names).records.images.num_rows == 2
+    (tmp_path / "images" / "a.jpg").rename(tmp_path / "images" / "b.jpg")
+    with pytest.raises(UserError, match="none of the 2 images"):
+        read_coco(tmp_path / "images", tmp_path / "c.json", **names)
 
 
 def test_masks_of_a_file_that_has_none(read, tmp_path):

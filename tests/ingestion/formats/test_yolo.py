@@ -206,6 +206,19 @@ def test_a_test_split_that_was_never_made_is_left_out(folder, test):
     assert "`test` of data.yaml leads nowhere, and is left out: ../test/images" in source.notes
 
 
+def test_texts_of_data_yaml_that_no_path_could_be(folder):
+    yaml = f"{YAML}description: {'word ' * 200}\nnote: loop\n"
+    root = folder(BOTH, {}, yaml)
+    (root / "loop").symlink_to(root / "loop")
+    assert read(root).records.images.num_rows == 2
+    for entry in ("x" * 300, "loop"):
+        (root / "data.yaml").write_text(YAML.replace("images/val", entry))
+        with pytest.raises(UserError, match="`val` leads nowhere"):
+            read(root)
+    (root / "data.yaml").write_text(YAML.replace("path: .", f"path: {'x' * 300}"))  # as files are moved
+    assert read(root).records.images.num_rows == 2
+
+
 def test_names_are_ids_by_index(folder):
     source = read(folder(BOTH, {}, YAML.replace("{0: cat, 1: dog}", "{7: dog, 3: cat}")))
     assert source.records.categories.select(["category_id", "name"]).to_pydict() == {
