@@ -9,6 +9,7 @@ import pytest
 from lakesight import config as configuration
 from lakesight import delta
 from lakesight.errors import ConfigError, TableError
+from training import doctor
 from training.balance import class_weights, repeated, repeats
 from training.classes import Category
 from training.doctor import diagnose
@@ -170,6 +171,23 @@ def test_a_good_data_set_is_found_good_and_learns_one_batch(small, quick_config)
     found = diagnose(small, quick_config, dataset="shapes")
     assert {finding.check: finding.verdict for finding in found}["network: one batch"] == "good"
     assert not [finding for finding in found if finding.verdict == "bad"]
+
+
+@pytest.mark.parametrize(("settings", "side"), [({"train.lr": 1e30}, 30.0), ({}, -30.0)], ids=["rate", "box"])
+def test_a_batch_without_a_loss_is_bad(small, quick_config, monkeypatch, settings, side):
+    drawn = doctor._batch
+
+    def batch_with_a_side_of(*args):
+        batch = drawn(*args)
+        batch.labels[0]["boxes"][0, 2] = side / 96
+        return batch
+
+    monkeypatch.setattr(doctor, "_batch", batch_with_a_side_of)
+    found = diagnose(small, configuration.replace(quick_config, settings), dataset="shapes")
+    (last,) = (finding for finding in found if finding.check == "network: one batch")
+    assert last.verdict == "bad"
+    assert "NaN" in last.what
+    assert "image_ids [" in last.what
 
 
 def test_a_frozen_backbone_from_scratch_and_too_few_queries_are_bad(small, quick_config):
