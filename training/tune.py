@@ -23,7 +23,7 @@ from lakesight.tables import TUNE_TRIALS
 from lakesight.warehouse import Warehouse
 from training import inputs, resume, runs, tracking
 from training.inputs import Inputs
-from training.search import TUNED, refuse_contradictions, search_space, tune_config
+from training.search import TUNED, quiet, refuse_contradictions, refuse_networks, search_space, tune_config
 from training.tasks import SCORES
 from training.trial import REFUSED, Sweep, run_trial
 
@@ -68,6 +68,7 @@ def tune(warehouse: Warehouse, config: Config, *, dataset: str) -> TuneReport:
     if _worked(done := _rows(warehouse, run_id)):
         return _report(warehouse, config, run_id, done, reused=True)
     material = inputs.read_inputs(warehouse, config, dataset, versions)
+    refuse_networks(config, material.categories)
     with resume.only_here(warehouse, config_hash):
         client = tracking.connect(warehouse)
         begun = resume.begin(warehouse, client, config_hash, run_id, force=False)
@@ -90,6 +91,7 @@ def _search(warehouse: Warehouse, run_id: str, sweep: Sweep, space: dict[str, An
     """Ray Tune's result of every trial."""
     config = sweep.config
     _refuse_too_many(config)
+    quiet(config)
     from ray import tune as ray_tune
 
     folder = str(resume.folder(warehouse, run_id))

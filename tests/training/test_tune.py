@@ -247,11 +247,32 @@ def test_optuna_goes_on_with_what_it_learned_and_asha_stops_what_lags(interrupte
         ({"train.lr": {"loguniform": [0, 1]}}, "train.lr"),
         ({"train.lr": {}}, "no range"),
         ({"train.num_workers": {"choice": [1, 2]}}, "nothing to tune"),
+        ({"train.steps": {"choice": [5, 0]}}, "train.steps: steps must be positive"),
+        ({"train.batch_size": {"uniform": [2, 4]}}, "train.batch_size"),
+        ({"train.ema_decay": {"uniform": [0.9, 1.0]}}, r"train.ema_decay: ema_decay must be in \[0, 1\)"),
+        ({"augment.scale": {"choice": [[1, 2], 1]}}, "augment.scale"),
     ],
 )
 def test_a_space_that_is_none_is_refused(quick_config, space, message):
     with pytest.raises(ConfigError, match=message):
         search_space(replace(quick_config, {"tune.space": space}))
+
+
+@pytest.mark.parametrize(
+    ("key", "values", "message"),
+    [("num_querys", [10, 20], "did you mean num_queries"), ("num_queries", [10, "ten"], "expected int")],
+)
+def test_networks_that_no_trial_can_build_are_refused_before_anything_is_written(
+    shapes_warehouse, quick_config, key, values, message
+):
+    warehouse = shapes_warehouse()
+    with pytest.raises(ConfigError, match=message):
+        tune(
+            warehouse,
+            replace(quick_config, {"tune.space": {f"model.config.{key}": {"choice": values}}}),
+            dataset="shapes",
+        )
+    assert not warehouse.state("mlflow.db").exists()
 
 
 PBT = {"tune.scheduler": "pbt", "tune.trials": 2, "tune.max_concurrent": 2, "tune.perturb_steps": 5}
