@@ -94,6 +94,7 @@ def _connect(config: RayConfig) -> None:
             fix="start the cluster, or leave ray.address out",
         ) from error
     _quiet_data()
+    _log_as_ours()
 
 
 def _quiet_data() -> None:
@@ -103,3 +104,10 @@ def _quiet_data() -> None:
     ray.data.DataContext.get_current().enable_progress_bars = False
     logger = logging.getLogger("ray.data")
     logger.handlers = [handler for handler in logger.handlers if handler.get_name() != "console"]
+
+
+def _log_as_ours() -> None:
+    """To the log file: Ray Tune tells of every failed trial in a traceback, which would bury the one message."""
+    logger = logging.getLogger("ray")
+    logger.handlers.clear()
+    logger.propagate = True

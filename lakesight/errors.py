@@ -13,8 +13,13 @@ class UserError(Exception):
         lines += [f"  where:    {where}"] * bool(where)
         lines += [f"  expected: {expected}"] * bool(expected)
         lines += [f"  to do:    {fix}"] * bool(fix)
-        super().__init__("\n".join(lines))
+        self._message = "\n".join(lines)
+        super().__init__(self._message)
         self.what = what
+
+    def __str__(self) -> str:
+        """Not of `args`, to which Ray Data adds advice of its own."""
+        return self._message
 
 
 class ConfigError(UserError):
@@ -36,7 +41,9 @@ class SetupError(UserError):
 def of_full_disk(error: BaseException) -> UserError | None:
     """What to tell the user where an error, or one that it came of, says that there is no space to write to."""
     link: BaseException | None = error
-    while link is not None:
+    seen: set[int] = set()  # an error may be among what it came of
+    while link is not None and id(link) not in seen:
+        seen.add(id(link))
         if said := next((line for line in str(link).splitlines() if any(sign in line for sign in _FULL)), None):
             return SetupError(
                 "no more can be written",

@@ -39,7 +39,8 @@ class Facts:
     multiple: int = 1
     """The input's sides must be multiples of this."""
     unused_parameters: bool = False
-    """Some parameters get no gradient in some batches (no box: no denoising), which DDP must be told."""
+    """Some parameters get no gradient, which DDP must be told: in batches without a box (no denoising), or in a backbone
+    whose last norm or mask token nothing reads (Swin, ConvNeXt V2, DINOv2)."""
     backbone: str = "backbone"
     """Name of the module that has a learning rate of its own and can be frozen."""
     default_backbone: Mapping[str, Any] | None = None
@@ -60,7 +61,7 @@ _RESNET = {"model_type": "resnet", "out_features": ["stage4"]}
 _PYRAMID = {"model_type": "resnet", "out_features": ["stage2", "stage3", "stage4"]}
 _STAGES = {"model_type": "resnet", "out_features": ["stage1", "stage2", "stage3", "stage4"]}
 _RT_DETR_LINE = Facts(multiple=32, unused_parameters=True, criterion=RTDetrLoss)
-_DETR_LINE = Facts(default_backbone=_RESNET, criterion=DeformableDetrImageLoss)
+_DETR_LINE = Facts(unused_parameters=True, default_backbone=_RESNET, criterion=DeformableDetrImageLoss)
 ARCHITECTURES: dict[str, Facts] = {
     "d_fine": replace(_RT_DETR_LINE, criterion=DFineLoss, means=("loss_ddf",)),
     "deimv2": replace(_RT_DETR_LINE, backbone="conv_encoder", criterion=Deimv2Loss, means=("loss_ddf",)),
@@ -74,7 +75,11 @@ ARCHITECTURES: dict[str, Facts] = {
     "lw_detr": Facts(unused_parameters=True, learns_from_empty=False, criterion=LwDetrImageLoss, counts_all_boxes=True),
     "yolos": Facts(softmax=True, backbone="vit", criterion=ImageLoss, means=("loss_ce",)),
     "mask2former": Facts(
-        task="segmentation", softmax=True, backbone="pixel_level_module.encoder", default_backbone=_STAGES
+        task="segmentation",
+        softmax=True,
+        unused_parameters=True,
+        backbone="pixel_level_module.encoder",
+        default_backbone=_STAGES,
     ),
     "resnet": Facts(task="classification", softmax=True, backbone="resnet"),
     "convnextv2": Facts(task="classification", softmax=True, backbone="convnextv2"),

@@ -5,7 +5,8 @@ state of every worker, and how far the data was read. The data's order is planne
 """
 
 import json
-from collections.abc import Iterator
+import shutil
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -59,6 +60,19 @@ def disk(folder: Path, step: int) -> Iterator[None]:
             expected="space on the disk",
             fix="make space, or set TMPDIR; then run again: it goes on from the last checkpoint",
         ) from error
+
+
+@contextmanager
+def copied_to(place: Callable[[], str]) -> Iterator[None]:
+    """Around what copies a checkpoint to a place, which is known afterwards; where the disk is full, none of it stays.
+
+    What there is of the copy would take the space that the failure needs to be recorded.
+    """
+    try:
+        yield
+    except OSError as error:
+        shutil.rmtree(place(), ignore_errors=True)
+        raise OSError(f"{place()}: {error}") from error
 
 
 def position(folder: Path) -> Position:

@@ -62,10 +62,9 @@ class Detector(pl.LightningModule):
         try:
             return self.network(pixel_values=self._scaled(normalise(batch.pixels)), **targets(batch, self._facts.task))
         except ValueError as error:
-            # What matches boxes refuses NaN, in these words, before there is a loss.
-            if "boxes1 must be" not in str(error):
+            if not (why := why_unmatched(error)):
                 raise
-            what = f"the network's boxes are NaN; the parts of the step before: {_stated(self._parts)}"
+            what = f"{why}; the parts of the step before: {_stated(self._parts)}"
             raise _not_finite(what, batch, self.global_step) from error
 
     def _of_all_workers(self, loss: torch.Tensor, parts: dict[str, torch.Tensor], batch: Batch) -> torch.Tensor:
@@ -100,6 +99,19 @@ class Detector(pl.LightningModule):
         optimizer = torch.optim.AdamW(groups, lr=self._train.lr, weight_decay=self._train.weight_decay)
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: lr_factor(step, self._train))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+
+_UNMATCHED = {
+    "boxes1 must be": "the network's boxes are NaN",
+    "boxes2 must be": "a box of these images is NaN, or has a negative side",
+    "invalid numeric entries": "the network's scores are NaN",
+}
+"""What transformers and SciPy say where they are to match boxes that are none, before there is a loss."""
+
+
+def why_unmatched(error: ValueError) -> str | None:
+    """What an error of the loss means, if it is about numbers that are none."""
+    return next((why for sign, why in _UNMATCHED.items() if sign in str(error)), None)
 
 
 def _stated(parts: dict[str, torch.Tensor]) -> str:

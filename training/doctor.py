@@ -78,13 +78,24 @@ def _network(config: Config, material: Inputs, labels: Labels) -> Iterator[Findi
         scratch = part == "backbone" and not learns and not config.model.pretrained
         fix = "from scratch a frozen backbone stays noise: train.freeze_backbone=none, or model.pretrained"
         yield Finding(f"network: {part}", "bad" if scratch else "good", what, fix if scratch else "")
-    losses = _losses(network, _batch(config, material, labels), config.train.lr, material.task)
-    fell = 1 - losses[-1] / losses[0]
+    yield _one_batch(network, _batch(config, material, labels), config.train.lr, material.task)
+
+
+def _one_batch(network: "PreTrainedModel", batch: "Batch", lr: float, task: Task) -> Finding:
+    """Whether it can be learned by heart."""
+    from training.detector import why_unmatched
+
+    name, fix = "network: one batch", "another train.lr; see what else is bad here"
+    try:
+        losses = _losses(network, batch, lr, task)
+    except ValueError as error:
+        if not (why := why_unmatched(error)):
+            raise
+        return Finding(name, "bad", f"no loss: {why}; image_ids {batch.image_ids}", fix)
     what = f"loss {losses[0]:.2f} at first, {losses[-1]:.2f} after {STEPS} steps on one batch"
-    if fell >= MUST_LOSE:
-        yield Finding("network: one batch", "good", what)
-    else:
-        yield Finding("network: one batch", "bad", what, "another train.lr; see what else is bad here")
+    if 1 - losses[-1] / losses[0] >= MUST_LOSE:
+        return Finding(name, "good", what)
+    return Finding(name, "bad", what, fix)
 
 
 def _batch(config: Config, material: Inputs, labels: Labels) -> "Batch":

@@ -129,7 +129,9 @@ def _ray_train(warehouse: Warehouse, config: Config, material: Inputs, row: runs
         with cluster.same_interrupt():
             result = trainer.fit()
     except ray.train.TrainingFailedError as error:
-        raise cause(error) from error
+        if (found := cause(error)) is error:
+            raise
+        raise found from error
     except KeyboardInterrupt:
         progress.note("interrupted: the same command goes on from the last checkpoint")
         raise

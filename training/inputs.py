@@ -15,7 +15,7 @@ from lakesight.warehouse import Warehouse
 from training.balance import class_weights, repeated, repeats
 from training.classes import Category, read_categories
 from training.labels import Labels, read_labels
-from training.preflight import missing_classes
+from training.preflight import class_ids, missing_classes
 from training.tasks import LEARNED_FROM, Task
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ def read_inputs(warehouse: Warehouse, config: Config, dataset: str, versions: Ma
     """Pin and check what a run will read; no image bytes are read yet.
 
     Raises:
-        TableError: the data set is unknown, or a split has no images or nothing to learn from.
+        TableError: the data set is unknown, a split has no images or nothing to learn from, or labels that are none.
         ConfigError: the model's configuration cannot be built for its classes, or does not go with its task.
     """
     categories = read_categories(warehouse, dataset, versions["categories"])
@@ -63,14 +63,14 @@ def read_inputs(warehouse: Warehouse, config: Config, dataset: str, versions: Ma
     facts = facts_of(config.model)
     task = facts.task
     _refuse_unsuited(config, task, one_size=facts.one_size)
-    train, labels = _usable(dataset, "train", train, task)
-    val, _ = _usable(dataset, "val", val, task)
-    if missing := missing_classes(labels, categories):
+    train, labels = _usable(dataset, "train", train, task, categories)
+    val, _ = _usable(dataset, "val", val, task, categories)
+    if missing := missing_classes(labels.single, categories):
         progress.note(f"no training image has {_ONE[task]} of {', '.join(missing)}: it cannot be learned")
     if config.train.oversample:
         train = repeated(train, repeats(labels, config.train.oversample, config.train.seed))
     network = network_config(config.model, categories)
-    queries, most = num_queries(network), int(np.bincount(labels.row).max())
+    queries, most = num_queries(network), int(np.bincount(labels.single.row).max())
     if queries and most > queries:
         progress.note(f"an image has {most} boxes, the model {queries} queries: the loss drops the rest")
     return Inputs(dataset, dict(versions), categories, train, val, task, _weights(config, labels, categories))
@@ -90,7 +90,7 @@ def _weights(config: Config, labels: Labels, categories: Sequence[Category]) -> 
 _ONE: dict[Task, str] = {"detection": "a box", "segmentation": "a mask", "classification": "the class"}
 
 
-def _usable(dataset: str, name: str, split: Split, task: Task) -> tuple[Split, Labels]:
+def _usable(dataset: str, name: str, split: Split, task: Task, categories: Sequence[Category]) -> tuple[Split, Labels]:
     """The rows of a split that a task can use - for classification images of one class - and what is on them."""
     labels = read_labels(split, task)
     if task == "classification":
@@ -99,8 +99,11 @@ def _usable(dataset: str, name: str, split: Split, task: Task) -> tuple[Split, L
             progress.note(f"{name}: {(~single).sum()} images have no class, or several, and are left out")
             split = repeated(split, single.astype(np.int64))
             labels = read_labels(split, task) if split.num_rows else labels
-    if not split.num_rows or not len(labels.row):
+    if not split.num_rows or not len(labels.single.row):
         raise _nothing(dataset, name, split, LEARNED_FROM[task])
+    if (ids := class_ids(name, labels, categories)).verdict == "bad":
+        # They would teach other classes than they are, without a word.
+        raise TableError(f"{ids.check}: {ids.what}", where=f"samples@v{split.version}", fix=ids.fix)
     return split, labels
 
 

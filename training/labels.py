@@ -49,7 +49,8 @@ def read_labels(split: Split, task: Task = "detection") -> Labels:
     found = pa.concat_tables([found for _, found in tables])
     before = np.cumsum([0] + [images.num_rows for images, _ in tables])
     row = np.concatenate([np.asarray(part["row"]) + n for (_, part), n in zip(tables, before[:-1], strict=True)])
-    numbers = {name: np.asarray(found[name]).astype(np.int64) for name in ("label", "category_id", "iscrowd")}
+    names = ("label", "category_id", "iscrowd")
+    numbers = {name: np.asarray(pc.fill_null(found[name], -1)).astype(np.int64) for name in names}
     columns = {name: np.asarray(images[name]) for name in images.column_names}
     return Labels(**columns, row=row, **numbers, xywh=_boxes(found, columns["width"][row], columns["height"][row]))
 

@@ -1,7 +1,7 @@
 """Lightning glue: one training run on one worker; knows batches and a way to report, not who provides them."""
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -45,12 +45,15 @@ def val_batches(job: Job) -> Iterable[Batch]:
     return _batches(val_set(job.inputs), job.config, collate)
 
 
-def _batches(data: "ray.data.Dataset", config: Config, collate: Collate) -> Iterable[Batch]:
+def _batches(data: "ray.data.Dataset", config: Config, collate: Collate) -> Iterator[Batch]:
+    from ray.exceptions import RayTaskError
+
     data.context.execution_options.preserve_order = True  # Ray gives what is ready first, otherwise
-    batches: Iterable[Batch] = data.iterator().iter_torch_batches(
-        batch_size=config.train.images, collate_fn=collate, prefetch_batches=2
-    )
-    return batches
+    batches = data.iterator().iter_torch_batches(batch_size=config.train.images, collate_fn=collate, prefetch_batches=2)
+    try:
+        yield from batches
+    except RayTaskError as error:
+        raise error.cause from None  # what reading raised; Ray puts a traceback in the place of its message
 
 
 def run(

@@ -38,7 +38,7 @@ def findings(
 
     `size`: height and width of the input, pixels. `queries`: boxes the network can give an image; 0: it gives none.
     """
-    yield _ids(split, labels, categories)
+    yield class_ids(split, labels, categories)
     single = labels.single
     if queries:
         yield _inside(split, labels)
@@ -54,7 +54,8 @@ def missing_classes(labels: Labels, categories: Sequence[Category]) -> list[str]
     return [category.name for category in categories if category.label not in there]
 
 
-def _ids(split: str, labels: Labels, categories: Sequence[Category]) -> Finding:
+def class_ids(split: str, labels: Labels, categories: Sequence[Category]) -> Finding:
+    """Whether every box has the label of its category."""
     of_label = np.array([category.category_id for category in categories])
     known = (labels.label >= 0) & (labels.label < len(of_label))
     wrong = ~known

@@ -13,7 +13,7 @@ from lakesight import config as configuration
 from lakesight import delta
 from lakesight.config import Config
 from lakesight.errors import ConfigError
-from lakesight.tables import TRAINING_RUNS
+from lakesight.tables import TRAINING_RUNS, Table
 from lakesight.warehouse import Warehouse
 from training.inputs import Inputs
 
@@ -68,10 +68,15 @@ def config(row: Row) -> Config:
 def record(warehouse: Warehouse, row: Row) -> None:
     """Add a run that ended, in the place of what it ended as before it was resumed."""
     row = row | {"table_versions": list(row["table_versions"].items()), "metrics": list(row["metrics"].items())}
-    table = pa.Table.from_pylist([row], schema=TRAINING_RUNS.arrow)
-    name, run_id = TRAINING_RUNS.name, row["run_id"]
-    txn = delta.last_txn(warehouse, name, run_id) + 1
-    delta.commit(warehouse, name, table, app_id=run_id, txn=txn, replacing=f"run_id = '{run_id}'" if txn > 1 else None)
+    put(warehouse, TRAINING_RUNS, row["run_id"], [row])
+
+
+def put(warehouse: Warehouse, table: Table, run_id: str, rows: list[Row]) -> None:
+    """Add the rows of a run, in the place of those that it has already."""
+    data = pa.Table.from_pylist(rows, schema=table.arrow)
+    txn = delta.last_txn(warehouse, table.name, run_id) + 1
+    replacing = f"run_id = '{run_id}'" if txn > 1 else None
+    delta.commit(warehouse, table.name, data, app_id=run_id, txn=txn, replacing=replacing)
 
 
 def finished(warehouse: Warehouse, **equal: str) -> list[Row]:

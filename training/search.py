@@ -1,12 +1,14 @@
 """Ray Tune glue: what is searched, who proposes parameters, and who ends or changes a trial."""
 
 import functools
+from collections.abc import Sequence
 from importlib.util import find_spec
 from typing import Any
 
 from lakesight import config as configuration
 from lakesight.config import Config
 from lakesight.errors import ConfigError, SetupError
+from training.classes import Category
 
 TUNED = ("model", "augment", "train")
 """Sections that decide a run, and may be searched."""
@@ -41,9 +43,33 @@ def search_space(config: Config) -> dict[str, Any]:
         ((kind, values),) = sampler.items()
         try:
             space[key] = ray_tune.choice(values) if kind == "choice" else getattr(ray_tune, kind)(*values)
-        except (ValueError, TypeError) as error:
+            for value in _proposals(kind, values):
+                configuration.replace(config, {key: value})
+        except (ValueError, TypeError) as error:  # what settings refuse is one, too
             raise _no_range(key, str(error)) from error
     return space
+
+
+def refuse_networks(config: Config, categories: Sequence[Category]) -> None:
+    """What no trial could build, each parameter for itself.
+
+    Raises:
+        ConfigError: a setting of `model.config` that does not exist, or a value that it cannot have.
+    """
+    from training.architectures import network_config
+
+    for key, sampler in config.tune.space.items():
+        ((kind, values),) = sampler.items()
+        for value in _proposals(kind, values) if key.startswith("model.") else ():
+            network_config(configuration.replace(config, {key: value}).model, categories)
+
+
+def _proposals(kind: str, values: Sequence[Any]) -> list[Any]:
+    """What may be proposed: all there is to choose from; of a range its ends, and a number between them."""
+    if kind == "choice":
+        return list(values)
+    low, high = values
+    return [low, high - 1] if kind == "randint" else [low, high, low + (high - low) / 3]
 
 
 def _refuse_fixed(key: str, config: Config) -> None:
@@ -92,6 +118,14 @@ def refuse_contradictions(config: Config) -> None:
         raise SetupError("optuna is not installed", where="tune.search=optuna", fix="pip install 'lakesight[optuna]'")
 
 
+def quiet(config: Config) -> None:
+    """Optuna tells of every study on the screen, in a sweep that goes on too."""
+    if config.tune.search == "optuna":
+        import optuna
+
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
+
+
 def tune_config(config: Config, space: dict[str, Any], metric: str) -> Any:
     """Ray Tune's `TuneConfig`; the higher `metric`, the better."""
     from ray import tune as ray_tune
@@ -113,9 +147,6 @@ def _searcher(config: Config) -> Any:
     most, seed = config.tune.max_concurrent, config.train.seed
     if config.tune.search == "random":
         return BasicVariantGenerator(max_concurrent=most, random_state=seed)
-    import optuna
-
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
     return ConcurrencyLimiter(OptunaSearch(seed=seed), max_concurrent=most)
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from lakesight import config as configuration
 from lakesight.config import Config
-from lakesight.errors import UserError
+from lakesight.errors import SetupError, UserError
 from training.inputs import Inputs
 from training.tasks import SCORES
 from training.worker import Job
@@ -37,7 +37,7 @@ def run_trial(params: dict[str, Any], sweep: Sweep) -> None:
     """Ray Tune's trainable: train with `params` and report every validation."""
     from ray import tune
 
-    from training.checkpoint import position
+    from training.checkpoint import copied_to, position
     from training.loop import run, train_batches, val_batches
 
     trial_id = tune.get_context().get_trial_id()
@@ -56,7 +56,8 @@ def run_trial(params: dict[str, Any], sweep: Sweep) -> None:
             validated = position(made).step
             (made / _OWNER).write_text(json.dumps(trial_id))
             more = {"origin": origin, "ended": position(made).ended}
-            tune.report(metrics | more, checkpoint=tune.Checkpoint.from_directory(made))
+            with copied_to(lambda: tune.get_context().get_storage().checkpoint_fs_path):
+                tune.report(metrics | more, checkpoint=tune.Checkpoint.from_directory(made))
 
         try:
             run(
@@ -67,6 +68,8 @@ def run_trial(params: dict[str, Any], sweep: Sweep) -> None:
                 seed=config.train.seed,
                 resume=resume,
             )
+        except SetupError:  # the disk is full: that ends the sweep, and the next one tries again
+            raise
         except UserError as error:  # raised, it would be tried again `train.max_failures` times, and fail again
             tune.report({SCORES[sweep.inputs.task]: _NO_VALUE, "step": validated, REFUSED: str(error)})
 

@@ -5,24 +5,25 @@ The sweep is a run in MLflow and every trial a child of it. A trial trains with 
 """
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import pyarrow as pa
 import pyarrow.compute as pc
 import yaml
 
 from lakesight import cluster, delta, progress
 from lakesight import config as configuration
 from lakesight.config import Config
-from lakesight.errors import SetupError, UserError
+from lakesight.errors import SetupError, UserError, of_full_disk
 from lakesight.tables import TUNE_TRIALS
 from lakesight.warehouse import Warehouse
 from training import inputs, resume, runs, tracking
 from training.inputs import Inputs
-from training.search import TUNED, refuse_contradictions, search_space, tune_config
+from training.search import TUNED, quiet, refuse_contradictions, refuse_networks, search_space, tune_config
 from training.tasks import SCORES
 from training.trial import REFUSED, Sweep, run_trial
 
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
 
 _CHECKPOINTS = {"pbt": 4}
 """A trial's; elsewhere one. PBT's others may still want to read an older one."""
+_MESSAGE_LINES = 6
+"""More is a traceback."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +55,8 @@ def tune(warehouse: Warehouse, config: Config, *, dataset: str) -> TuneReport:
 
     One that was killed goes on: trials that had ended are kept, the others go on from their last validation.
 
+    Where every trial failed, the next call starts anew.
+
     Raises:
         UserError: as `training.fit.train`; `tune` does not suit `train`; or every trial failed.
     """
@@ -60,9 +65,10 @@ def tune(warehouse: Warehouse, config: Config, *, dataset: str) -> TuneReport:
     versions = delta.versions(warehouse, *inputs.TABLES)
     config_hash = runs.fingerprint(dataset, versions, config, "model", "augment", "train", "tune")
     run_id = f"tune-{config_hash[:16]}"
-    if done := _rows(warehouse, run_id):
+    if _worked(done := _rows(warehouse, run_id)):
         return _report(warehouse, config, run_id, done, reused=True)
     material = inputs.read_inputs(warehouse, config, dataset, versions)
+    refuse_networks(config, material.categories)
     with resume.only_here(warehouse, config_hash):
         client = tracking.connect(warehouse)
         begun = resume.begin(warehouse, client, config_hash, run_id, force=False)
@@ -74,9 +80,10 @@ def tune(warehouse: Warehouse, config: Config, *, dataset: str) -> TuneReport:
             rows = [
                 _row(run_id, material, result, _child(client, parent, result), config.train.steps) for result in results
             ]
-            table = pa.Table.from_pylist(rows, schema=TUNE_TRIALS.arrow)
-            delta.commit(warehouse, TUNE_TRIALS.name, table, app_id=run_id, txn=1)
-        resume.forget(warehouse, run_id)
+            runs.put(warehouse, TUNE_TRIALS, run_id, rows)  # those of an earlier call all failed
+            resume.forget(warehouse, run_id)
+            if not _worked(rows):
+                raise _all_failed(run_id, rows)
     return _report(warehouse, config, run_id, _rows(warehouse, run_id), reused=False)
 
 
@@ -84,13 +91,16 @@ def _search(warehouse: Warehouse, run_id: str, sweep: Sweep, space: dict[str, An
     """Ray Tune's result of every trial."""
     config = sweep.config
     _refuse_too_many(config)
+    quiet(config)
     from ray import tune as ray_tune
 
     folder = str(resume.folder(warehouse, run_id))
     needs = {"CPU": 1.0} | ({"GPU": 1.0} if config.train.use_gpu else {})
     trainable = ray_tune.with_parameters(ray_tune.with_resources(run_trial, needs), sweep=sweep)
     if ray_tune.Tuner.can_restore(folder):
-        tuner = ray_tune.Tuner.restore(folder, trainable, param_space=space, resume_unfinished=True)
+        tuner = ray_tune.Tuner.restore(
+            folder, trainable, param_space=space, resume_unfinished=True, resume_errored=True
+        )
     else:
         tuner = ray_tune.Tuner(
             trainable,
@@ -99,13 +109,36 @@ def _search(warehouse: Warehouse, run_id: str, sweep: Sweep, space: dict[str, An
             run_config=_run_config(config, folder),
         )
     label = f"tune {config.model.name}, {config.tune.trials} trials"
-    with progress.step(label), cluster.same_interrupt():
+    with progress.step(label), cluster.same_interrupt(), _errors_are_there(folder):
         grid = tuner.fit()
+    for error in grid.errors:
+        if helped := _by_setup(error):
+            raise helped
     # Ray Tune takes Ctrl-C, saves where it is, and returns as if all trials had ended.
     saved = ray_tune.Tuner.restore(folder, trainable, param_space=space).get_results()
     if saved.num_terminated + saved.num_errors < config.tune.trials:
         raise KeyboardInterrupt
     return [grid[i] for i in range(len(grid))]
+
+
+@contextmanager
+def _errors_are_there(folder: str) -> Iterator[None]:
+    """Ray Tune reads what a trial failed of from a file, which has nothing in it where the disk was full."""
+    try:
+        yield
+    except EOFError as error:
+        raise SetupError(
+            "a trial failed, and there was no space to write down why",
+            where=folder,
+            expected="space on the disk",
+            fix="make space, then run again: it goes on from the last validations",
+        ) from error
+
+
+def _by_setup(error: Exception | str) -> UserError | None:
+    """What a trial failed of, if the next call may fare better: the machine lacked something, most often space."""
+    cause = getattr(error, "cause", None)  # Ray wraps what a trial raises; of some errors it keeps the text only
+    return cause if isinstance(cause, SetupError) else of_full_disk(Exception(str(error)))
 
 
 def _refuse_too_many(config: Config) -> None:
@@ -192,16 +225,18 @@ def _rows(warehouse: Warehouse, run_id: str) -> list[runs.Row]:
     return rows
 
 
+def _worked(rows: list[runs.Row]) -> list[runs.Row]:
+    return [row for row in rows if row["value"] is not None]
+
+
+def _all_failed(run_id: str, rows: list[runs.Row]) -> UserError:
+    lines = (rows[0]["error"] or "").strip().splitlines()
+    why = "\n".join(lines if len(lines) <= _MESSAGE_LINES else lines[-1:])
+    return UserError(f"all {len(rows)} trials failed (tune_trials, run_id={run_id}), the first one of this:\n{why}")
+
+
 def _report(warehouse: Warehouse, config: Config, run_id: str, rows: list[runs.Row], *, reused: bool) -> TuneReport:
-    worked = [row for row in rows if row["value"] is not None]
-    if not worked:
-        raise UserError(
-            f"all {len(rows)} trials failed",
-            where=f"tune_trials, run_id={run_id}",
-            expected="one that reports a validation",
-            fix=f"look at the first one's error: {(rows[0]['error'] or '').splitlines()[:1]}",
-        )
-    best = max(worked, key=lambda row: row["value"])
+    best = max(_worked(rows), key=lambda row: row["value"])
     params = json.loads(best["params"])
     place = _write_best(warehouse, run_id, configuration.replace(config, params), best)
     return TuneReport(run_id, best["metric"], params, best["value"], len(rows), place, reused)

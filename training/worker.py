@@ -1,6 +1,5 @@
 """Ray Train glue: what is sent to the workers. Light on purpose: Ray's controller imports it too, without torch."""
 
-import shutil
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,6 +36,7 @@ def train_worker(settings: dict[str, Job]) -> None:
     from ray.train.lightning import RayDDPStrategy, RayLightningEnvironment
 
     from training.architectures import ARCHITECTURES
+    from training.checkpoint import copied_to
     from training.loop import run, train_batches, val_batches
 
     job = settings["job"]
@@ -45,13 +45,8 @@ def train_worker(settings: dict[str, Job]) -> None:
 
     def report(metrics: dict[str, float], folder: Path) -> None:
         name = f"checkpoint_{int(metrics['step']):09d}"
-        try:
+        with copied_to(lambda: context.get_storage().build_checkpoint_path_from_name(name)):
             ray.train.report(metrics, ray.train.Checkpoint.from_directory(folder), checkpoint_dir_name=name)
-        except OSError as error:
-            # The disk is full: what there is of the copy takes the space that the failure needs to be recorded.
-            copied_to = context.get_storage().build_checkpoint_path_from_name(name)
-            shutil.rmtree(copied_to, ignore_errors=True)
-            raise OSError(f"{copied_to}: {error}") from error
 
     unused = ARCHITECTURES[job.config.model.architecture].unused_parameters
     last = ray.train.get_checkpoint()

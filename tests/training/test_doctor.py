@@ -3,11 +3,13 @@
 from dataclasses import replace as with_
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from lakesight import config as configuration
 from lakesight import delta
 from lakesight.errors import ConfigError, TableError
+from training import doctor
 from training.balance import class_weights, repeated, repeats
 from training.classes import Category
 from training.doctor import diagnose
@@ -129,10 +131,63 @@ def test_a_task_is_refused_what_it_cannot_learn_from(small, quick_config, change
         read_inputs(small, configuration.replace(quick_config, changed), "shapes", delta.versions(small, *TABLES))
 
 
+def crowd(annotation):
+    return annotation | {"iscrowd": 1}
+
+
+def of_another_class(annotation):
+    return annotation | {"label": annotation["label"] + 1}
+
+
+def of_no_class(annotation):
+    return annotation | {"label": None}
+
+
+@pytest.mark.parametrize(
+    ("spoil", "split", "message"),
+    [
+        (crowd, "train", "split 'train' of data set 'crowd' has no boxes"),
+        (crowd, "val", "split 'val' of data set 'crowd' has no boxes"),
+        (of_another_class, "train", r"train: class ids: \d+ boxes have a label that is not their category's"),
+        (of_no_class, "val", r"val: class ids: \d+ boxes have a label that is not their category's"),
+    ],
+)
+def test_annotations_that_teach_nothing_or_something_else_are_refused(
+    shapes_warehouse, quick_config, spoil, split, message
+):
+    warehouse, name = shapes_warehouse(), spoil.__name__
+    rows = [row | {"dataset": name} for row in delta.read(warehouse, "samples").to_pylist()]
+    for row in rows:
+        if row["split"] == split:
+            row["annotations"] = [spoil(annotation) for annotation in row["annotations"]]
+    classes = [row | {"dataset": name} for row in delta.read(warehouse, "categories").to_pylist()]
+    for table, more in (("samples", rows), ("categories", classes)):
+        delta.commit(warehouse, table, pa.Table.from_pylist(more, delta.TABLES[table].arrow), app_id="test", txn=1)
+    with pytest.raises(TableError, match=message):
+        read_inputs(warehouse, quick_config, name, delta.versions(warehouse, *TABLES))
+
+
 def test_a_good_data_set_is_found_good_and_learns_one_batch(small, quick_config):
     found = diagnose(small, quick_config, dataset="shapes")
     assert {finding.check: finding.verdict for finding in found}["network: one batch"] == "good"
     assert not [finding for finding in found if finding.verdict == "bad"]
+
+
+@pytest.mark.parametrize(("settings", "side"), [({"train.lr": 1e30}, 30.0), ({}, -30.0)], ids=["rate", "box"])
+def test_a_batch_without_a_loss_is_bad(small, quick_config, monkeypatch, settings, side):
+    drawn = doctor._batch
+
+    def batch_with_a_side_of(*args):
+        batch = drawn(*args)
+        batch.labels[0]["boxes"][0, 2] = side / 96
+        return batch
+
+    monkeypatch.setattr(doctor, "_batch", batch_with_a_side_of)
+    found = diagnose(small, configuration.replace(quick_config, settings), dataset="shapes")
+    (last,) = (finding for finding in found if finding.check == "network: one batch")
+    assert last.verdict == "bad"
+    assert "NaN" in last.what
+    assert "image_ids [" in last.what
 
 
 def test_a_frozen_backbone_from_scratch_and_too_few_queries_are_bad(small, quick_config):

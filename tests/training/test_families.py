@@ -10,7 +10,7 @@ import pyarrow as pa
 import pytest
 import torch
 
-from features.collate import Collate
+from features.collate import Batch, Collate
 from features.transforms.masks import parse, rasterise
 from lakesight import shapes
 from lakesight.boxes import xywh_to_cxcywh
@@ -202,6 +202,33 @@ def test_batches_without_a_box_do_what_the_table_says(learned):
     loss = network(pixel_values=normalise(batch.pixels), **targets(empty, facts.task)).loss
     loss.backward()
     assert (loss.item() > 0.01 * losses[0]) == facts.learns_from_empty
+    assert facts.unused_parameters or all(parameter.grad is not None for parameter in network.parameters())
+
+
+BACKBONES = {
+    "swin": {
+        "model_type": "swin",
+        "embed_dim": 16,
+        "depths": [1, 1, 1, 1],
+        "num_heads": [1, 1, 2, 2],
+        "window_size": 4,
+    },
+    "convnextv2": {"model_type": "convnextv2", "hidden_sizes": [16, 16, 32, 32], "depths": [1, 1, 1, 1]},
+}
+
+
+@pytest.mark.parametrize("architecture", ["detr", "conditional_detr", "mask2former"])
+@pytest.mark.parametrize("backbone", sorted(BACKBONES))
+def test_what_a_backbone_leaves_unused_is_in_the_table(architecture, backbone):
+    facts, tiny = ARCHITECTURES[architecture], TINY[architecture]
+    stages = {"out_features": tiny["backbone_config"]["out_features"]}
+    config = tiny | {"backbone_config": BACKBONES[backbone] | stages}
+    model = ModelConfig(architecture=architecture, image_size=SIDE, config=config)
+    network = build_network(model, TrainConfig(), CLASSES)
+    labels = {"boxes": torch.full((2, 4), 0.5), "class_labels": torch.zeros(2, dtype=torch.int64)}
+    labels["masks"] = torch.ones(2, SIDE, SIDE, dtype=torch.uint8)
+    batch = Batch(torch.zeros(2, SIDE, SIDE, 3, dtype=torch.uint8), [labels] * 2, [1, 2], [(SIDE, SIDE)] * 2, [[], []])
+    network(pixel_values=normalise(batch.pixels), **targets(batch, facts.task)).loss.backward()
     assert facts.unused_parameters or all(parameter.grad is not None for parameter in network.parameters())
 
 

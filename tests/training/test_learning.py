@@ -98,13 +98,29 @@ def test_validation_without_a_detection_is_zero():
     assert validate(network, [batch], settings.model, CLASSES).ap == 0
 
 
-def test_a_loss_that_is_not_finite_names_the_images():
-    settings = configuration.load(CONFIGS / "demo.yaml")
+@pytest.fixture(params=["demo", "detr"])
+def fresh(request):
+    """Configuration, network and a batch of two images."""
+    settings = configuration.load(CONFIGS / f"{request.param}.yaml", ["model.image_size=96"])
     network = build_network(settings.model, settings.train, CLASSES)
-    batch = Collate((96, 96))(pa.Table.from_pylist(list(rows(2))))
+    return settings, network, Collate((96, 96))(pa.Table.from_pylist(list(rows(2))))
+
+
+def test_a_loss_that_is_not_finite_names_the_images(fresh):
+    settings, network, batch = fresh
     with torch.no_grad():
-        network.model.enc_score_head.bias.fill_(float("nan"))
+        for name, parameter in network.named_parameters():
+            if "enc_score_head" in name or "class_labels_classifier" in name:
+                parameter.fill_(float("nan"))
     with pytest.raises(UserError, match=r"(?s)not finite at step 0.*image_ids \[0, 1\]"):
+        Detector(network, settings.model, settings.train).training_step(batch, 0)
+
+
+@pytest.mark.parametrize("side", [-0.2, float("nan")])
+def test_a_box_that_is_none_names_the_images(fresh, side):
+    settings, network, batch = fresh
+    batch.labels[1]["boxes"][0, 2] = side
+    with pytest.raises(UserError, match=r"(?s)not finite at step 0: .* NaN.*image_ids \[0, 1\]"):
         Detector(network, settings.model, settings.train).training_step(batch, 0)
 
 

@@ -6,13 +6,14 @@ import os
 import signal
 import sys
 import time
+from pathlib import Path
 
 import pytest
 from ray import cloudpickle
 
 from lakesight import delta
 from lakesight.config import load, replace
-from lakesight.errors import ConfigError, SetupError
+from lakesight.errors import ConfigError, SetupError, UserError
 from training import tracking
 from training import tune as tuning
 from training.search import search_space, tune_config
@@ -72,6 +73,69 @@ def test_a_trial_that_only_the_user_can_mend_is_not_tried_again(shapes_warehouse
     _, runs = children(warehouse)
     assert runs.keys() == {row["mlflow_run_id"] for row in rows}  # a second try would have left a second run
     assert {runs[row["mlflow_run_id"]].info.status for row in failed} == {"FAILED"}
+
+
+def spilling_trial(params, sweep, *, full):
+    """`run_trial`; while the file `full` is there, the disk has no space for its second checkpoint."""
+    from ray.train._internal import storage
+
+    from training.trial import run_trial
+
+    copy = storage._pyarrow_fs_copy_files
+
+    def copy_a_part(source, destination, **more):
+        if not (full.exists() and destination.endswith("checkpoint_000001")):
+            return copy(source, destination, **more)
+        Path(destination).mkdir(exist_ok=True)
+        Path(destination, "part").write_bytes(b"0")
+        raise OSError(28, "No space left on device")
+
+    storage._pyarrow_fs_copy_files = copy_a_part
+    try:
+        run_trial(params, sweep)
+    finally:
+        storage._pyarrow_fs_copy_files = copy
+
+
+@pytest.mark.slow
+def test_a_sweep_that_the_disk_has_no_space_for_goes_on_when_there_is(
+    shapes_warehouse, quick_config, ray_cluster, monkeypatch, tmp_path, capfd
+):
+    warehouse, full = shapes_warehouse(), tmp_path / "full"
+    trial = functools.update_wrapper(functools.partial(spilling_trial, full=full), tuning.run_trial)
+    monkeypatch.setattr(tuning, "run_trial", trial)
+    settings = replace(quick_config, {"tune.trials": 1})
+    full.touch()
+    with pytest.raises(SetupError, match=r"step 10 cannot be written: .*checkpoint_000001: .*No space left"):
+        tune(warehouse, settings, dataset="shapes")
+    assert "Traceback" not in capfd.readouterr().err
+    assert delta.read(warehouse, "tune_trials").num_rows == 0
+    assert [path.name for path in warehouse.state("ray").glob("*/*/checkpoint_*")] == ["checkpoint_000000"]
+    client, (trial_run,) = children(warehouse)
+    full.unlink()
+    tune(warehouse, settings, dataset="shapes")
+    (row,) = delta.read(warehouse, "tune_trials").to_pylist()
+    assert (row["status"], row["steps"], row["mlflow_run_id"]) == ("TERMINATED", 10, trial_run)
+    assert [point.step for point in client.get_metric_history(trial_run, "val_AP")] == [5, 10, 10]
+
+
+@pytest.mark.slow
+def test_a_sweep_in_which_all_trials_failed_says_why_and_starts_anew(shapes_warehouse, quick_config, ray_cluster):
+    warehouse = shapes_warehouse()
+    settings = replace(
+        quick_config, {"tune.trials": 1, "tune.space": {"train.lr": {"choice": [1e30]}}, "train.warmup_steps": 0}
+    )
+    tried = []
+    for _ in range(2):
+        with pytest.raises(UserError, match=r"(?s)all 1 trials failed.*loss_bbox=.*image_ids \["):
+            tune(warehouse, settings, dataset="shapes")
+        (row,) = delta.read(warehouse, "tune_trials").to_pylist()
+        assert row["status"] == "ERROR"
+        tried.append(row["trial_id"])
+    assert len(set(tried)) == 2
+    client = tracking.connect(warehouse)
+    experiment = client.get_experiment_by_name(tracking.EXPERIMENT).experiment_id
+    assert {run.info.status for run in client.search_runs([experiment])} == {"FAILED"}
 
 
 def watched_trial(params, sweep, *, driver, folder, together, interrupt_at):
@@ -183,11 +247,32 @@ def test_optuna_goes_on_with_what_it_learned_and_asha_stops_what_lags(interrupte
         ({"train.lr": {"loguniform": [0, 1]}}, "train.lr"),
         ({"train.lr": {}}, "no range"),
         ({"train.num_workers": {"choice": [1, 2]}}, "nothing to tune"),
+        ({"train.steps": {"choice": [5, 0]}}, "train.steps: steps must be positive"),
+        ({"train.batch_size": {"uniform": [2, 4]}}, "train.batch_size"),
+        ({"train.ema_decay": {"uniform": [0.9, 1.0]}}, r"train.ema_decay: ema_decay must be in \[0, 1\)"),
+        ({"augment.scale": {"choice": [[1, 2], 1]}}, "augment.scale"),
     ],
 )
 def test_a_space_that_is_none_is_refused(quick_config, space, message):
     with pytest.raises(ConfigError, match=message):
         search_space(replace(quick_config, {"tune.space": space}))
+
+
+@pytest.mark.parametrize(
+    ("key", "values", "message"),
+    [("num_querys", [10, 20], "did you mean num_queries"), ("num_queries", [10, "ten"], "expected int")],
+)
+def test_networks_that_no_trial_can_build_are_refused_before_anything_is_written(
+    shapes_warehouse, quick_config, key, values, message
+):
+    warehouse = shapes_warehouse()
+    with pytest.raises(ConfigError, match=message):
+        tune(
+            warehouse,
+            replace(quick_config, {"tune.space": {f"model.config.{key}": {"choice": values}}}),
+            dataset="shapes",
+        )
+    assert not warehouse.state("mlflow.db").exists()
 
 
 PBT = {"tune.scheduler": "pbt", "tune.trials": 2, "tune.max_concurrent": 2, "tune.perturb_steps": 5}
