@@ -1,4 +1,4 @@
-"""The page of offending images: self-contained, boxes drawn, refused records too, hostile names harmless."""
+"""The page of offending images: self-contained, boxes drawn, hostile names harmless."""
 
 import base64
 import io
@@ -8,13 +8,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ingestion.load import ingest_coco
-from lakesight import shapes
-from lakesight.config import Config
-from lakesight.errors import UserError
-from lakesight.sections import CheckConfig
-from quality.check import check
-from quality.gallery import write_gallery
 from quality.gallery_page import Box, Picture, Section, page, thumbnail
 
 
@@ -59,38 +52,3 @@ def test_what_users_wrote_is_escaped():
 def test_what_cannot_be_decoded_is_shown_without_picture(content):
     assert thumbnail(content, 10**6) is None
     assert "no picture to show" in page("t", [section(content=content)], 10**6)
-
-
-@pytest.fixture
-def checked(warehouse, spark, tmp_path):
-    path = shapes.write_coco(tmp_path / "s", split="train", num_images=30, seed=3)
-    shapes.plant_defects(path)
-    ingest_coco(
-        warehouse.root, Config(), images=path.parent / "train", annotations=path, dataset="shapes", split="train"
-    )
-    boxes = f"delta.`{warehouse.path('annotations')}`"
-    spark.sql(f"UPDATE {boxes} SET bbox = array(1D, 2D, -3D, 5D) WHERE annotation_id = 20")
-    config = Config(check=CheckConfig(gallery_images=2, max_box_share=0.05))
-    return warehouse, config, check(warehouse, config)
-
-
-@pytest.mark.slow
-def test_offenders_of_tables_and_of_quarantine(checked, tmp_path):
-    warehouse, config, report = checked
-    out = tmp_path / "new" / "out.html"
-    write_gallery(warehouse, config, report, out)
-    parts = dict(
-        re.findall(r"<h2>.*?</span> (\w+) in shapes: \d+</h2>(.*?)(?=<h2>|</body>)", out.read_text(), re.DOTALL)
-    )
-    pictured = {r.rule.name for r in report.results if r.unexpected and r.rule.table not in ("categories", "splits")}
-    assert set(parts) == pictured
-    assert parts["annotation_box_positive"].count("<figure>") == 2  # one in the table, one refused
-    assert parts["annotation_box_positive"].count("tag quarantine") == 1
-    assert "annotation 20" in parts["annotation_box_positive"]
-    assert parts["annotation_box_partial"].count("<figure>") == 2  # there are more
-    assert parts["annotation_box_partial"].count('class="bad"') == 2
-    assert "base64" in parts["image_unique"]  # the refused copy is a whole file
-    assert "no picture to show" in parts["image_decodes"]
-    assert "truncated: " in parts["image_decodes"]
-    with pytest.raises(UserError, match="gallery cannot be written"):
-        write_gallery(warehouse, config, report, tmp_path)
