@@ -1,16 +1,17 @@
 """A large COCO file in parts (pure): some annotations, the images they are on, all categories.
 
 The file is decoded twice: once to know what it is, so that nothing is written of a file that is refused; and once more
-as records, a part at a time. Of the first, the images' records stay in memory, and the ids that annotations name.
+as records, a part at a time. Of the first, ids and places of images stay in memory, and the ids that annotations name.
 """
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from typing import Any
 
 import msgspec
+import numpy as np
 
 from ingestion.formats.coco import categories_of, images_of
 from ingestion.formats.coco_annotations import (
@@ -22,15 +23,13 @@ from ingestion.formats.coco_annotations import (
     one_flavour,
     read_piece,
 )
+from ingestion.formats.coco_images import ImageRecords, Rows
 from ingestion.formats.coco_members import coco_members, left_out, require_categories
 from ingestion.formats.json_records import no_gc, text
 from ingestion.formats.text_ids import IdKinds, number
 from ingestion.formats.windows import PIECE, RAWS, Bytes, Decoders, Piece, piece_at
 from ingestion.records import Records
 from lakesight.errors import FormatError
-
-ImageId: TypeAlias = int | str | bytes
-"""The JSON of the record, where it has no id: it is refused where it is read. A text, until it is known what it is."""
 
 
 class _Ids(msgspec.Struct):
@@ -66,7 +65,7 @@ class Annotated:
 
     piece: Piece
     images: tuple[int, ...]
-    by_text: tuple[tuple[ImageId, bool], ...] = ()
+    by_text: tuple[tuple[int | str, bool], ...] = ()
     """Image and whether the annotation's own id is a text, where one of them is."""
 
 
@@ -74,8 +73,7 @@ class Annotated:
 class Survey:
     """What a file says besides its annotations, and what these are."""
 
-    images: dict[ImageId, bytes] = field(default_factory=dict)
-    """JSON by id; of an id that comes again the records stay together, to be judged together."""
+    images: ImageRecords
     annotations: list[Annotated] = field(default_factory=list)
     categories: list[msgspec.Raw] = field(default_factory=list)
     info: dict[str, str] = field(default_factory=dict)
@@ -90,7 +88,7 @@ def survey(data: Bytes, where: str, size: int, *, allow_orphans: bool) -> Survey
     Raises:
         FormatError: no COCO, annotations of images that the file does not list, or of several flavours.
     """
-    rest, has_categories = Survey(), False
+    rest, has_categories = Survey(ImageRecords(data)), False
     kinds: Counter[Flavour] = Counter()
     decoders: Decoders = {"images": LISTED, "annotations": BOXED, "categories": RAWS}
     with no_gc():
@@ -103,7 +101,7 @@ def survey(data: Bytes, where: str, size: int, *, allow_orphans: bool) -> Survey
                 kinds += flavours_in(piece)
                 rest.annotations.append(_annotated(piece))
             elif piece.key == "images":
-                _add_images(rest.images, piece)
+                rest.images.add(piece)
             elif piece.key == "categories":
                 has_categories = True
                 rest.categories += [msgspec.Raw(bytes(raw)) for raw in piece.records or ()]
@@ -125,19 +123,8 @@ def flavours_in(piece: Piece) -> Counter[Flavour]:
     return +Counter[Flavour]({"instances": len(piece.records)})
 
 
-def _add_images(images: dict[ImageId, bytes], piece: Piece) -> None:
-    raws = [bytes(raw) for raw in RAWS.decode(piece.text)]
-    ids = map(_id_of, raws) if piece.records is None else (one.id for one in piece.records)
-    for key, raw in zip(ids, raws, strict=True):
-        _add(images, key, raw)
-
-
-def _add(images: dict[ImageId, bytes], key: ImageId, raw: bytes) -> None:
-    images[key] = b"%b,%b" % (images[key], raw) if key in images else raw
-
-
 def _refuse_orphans(rest: Survey, where: str) -> None:
-    orphans = {image for part in rest.annotations for image in part.images} - rest.images.keys()
+    orphans = set().union(*(rest.images.missing(part.images) for part in rest.annotations))
     if orphans:
         raise FormatError(
             f"{len(orphans)} image(s) have annotations, and the file does not list them",
@@ -149,24 +136,22 @@ def _refuse_orphans(rest: Survey, where: str) -> None:
 
 def parts(data: Bytes, rest: Survey, where: str, size: int) -> Iterator[tuple[Records, int]]:
     """(records, bytes done), some `size` bytes of annotations at a time; the last has the images without any."""
-    left = dict.fromkeys(rest.images)
+    left = np.ones(len(rest.images), bool)
     end = 0
     for some in _grouped(rest.annotations, size):
-        named = [image for image in dict.fromkeys(i for one in some for i in one.images) if image in rest.images]
+        named = rest.images.rows(dict.fromkeys(image for one in some for image in one.images))
         end = some[-1].piece.end
         yield _part(data, rest, [one.piece for one in some], named, where), end
-        for image in named:
-            left.pop(image, None)
-    if left or not end:
-        yield _part(data, rest, [], list(left), where), len(data)
+        left[named] = False
+    if left.any() or not end:
+        yield _part(data, rest, [], np.flatnonzero(left), where), len(data)
 
 
 def file_names(rest: Survey) -> Iterator[str]:
     """Of the images that the file lists, as far as they state one."""
-    for records in rest.images.values():
-        for raw in RAWS.decode(b"[%b]" % records):
-            with suppress(msgspec.MsgspecError, UnicodeDecodeError):
-                yield msgspec.json.decode(raw, type=_Named).file_name
+    for record in rest.images.json(range(len(rest.images))):
+        with suppress(msgspec.MsgspecError, UnicodeDecodeError):
+            yield msgspec.json.decode(record, type=_Named).file_name
 
 
 def _grouped(annotations: Sequence[Annotated], size: int) -> Iterator[list[Annotated]]:
@@ -180,11 +165,11 @@ def _grouped(annotations: Sequence[Annotated], size: int) -> Iterator[list[Annot
         yield some
 
 
-def _part(data: Bytes, rest: Survey, pieces: Sequence[Piece], images: Sequence[ImageId], where: str) -> Records:
+def _part(data: Bytes, rest: Survey, pieces: Sequence[Piece], images: Rows, where: str) -> Records:
     with no_gc():
         read = [read_piece(piece_at(data, piece, BOXES)) for piece in pieces]
         flavour, annotations = annotation_records(read, where, rest.ids.texts("annotations"), rest.flavour)
-        raws = RAWS.decode(b"[%b]" % b",".join(rest.images[image] for image in images))
+        raws = RAWS.decode(b"[%b]" % b",".join(rest.images.json(images.tolist())))
         categories = categories_of(rest.categories, rest.ids.texts("categories"))
         listed = images_of(raws, rest.ids.texts("images"))
         return Records(listed, annotations, categories, dict(rest.info), flavour, tuple(rest.notes))
@@ -214,17 +199,14 @@ def _settle_texts(rest: Survey) -> None:
             named = [_settled(image, "image_id" in texts) for image in usable]
             images = dict.fromkeys([*one.images, *(image for image in named if image is not None)])
             rest.annotations[place] = Annotated(one.piece, tuple(images))
-    if any(isinstance(image, str) for image in rest.images):
-        images_of_texts, rest.images = rest.images, {}
-        for image, raws in images_of_texts.items():
-            id_ = _settled(image, "id" in rest.ids.texts("images")) if isinstance(image, str) else image
-            _add(rest.images, raws if id_ is None else id_, raws)
+    of_images = "id" in rest.ids.texts("images")
+    rest.images.settle(lambda text: _settled(text, of_images))
 
 
-def _settled(image: ImageId, texts: bool) -> int | None:
+def _settled(image: int | str, texts: bool) -> int | None:
     if isinstance(image, str):
         return number(image) if texts else None
-    return int(image)
+    return image
 
 
 def _ids(record: bytes) -> _Ids | None:
@@ -232,13 +214,6 @@ def _ids(record: bytes) -> _Ids | None:
         return msgspec.json.decode(record, type=_Ids)
     except (msgspec.MsgspecError, UnicodeDecodeError):
         return None
-
-
-def _id_of(image: bytes) -> ImageId:
-    one = _ids(image)
-    if one and isinstance(one.id, str):
-        return one.id
-    return int(one.id) if one and _is_id(one.id) else image
 
 
 def _may_be_id(value: Any) -> bool:
