@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cache
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 from typing import Any
 
 import pyarrow as pa
@@ -31,7 +31,9 @@ def touches(source: Source, paths: Iterable[str]) -> bool:
     """Whether any of the paths is the source, or may be one of its images or masks; a whole folder has them all."""
     if source.replaces:
         return True
-    names = {Path(name).name for name in source.records.images["file_name"].drop_null().to_pylist()}
+    stated = source.records.images["file_name"].drop_null().to_pylist()
+    names = {Path(name).name for name in stated}
+    names |= {PureWindowsPath(name).name for name in stated if "\\" in name}
     return any(path == str(source.path) or Path(path).name in names or _is_mask(path, [source]) for path in paths)
 
 

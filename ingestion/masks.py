@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 VOID = 0
 """The segment number of pixels that belong to no segment."""
@@ -66,6 +66,11 @@ def read_mask(png: bytes) -> tuple[Mask, float]:
     if not pixels.any():
         raise ValueError("it has no pixel")
     return _mask(pixels), float(pixels.mean())
+
+
+def why_not(error: Exception) -> str:
+    """What an error of the above says of the file, the same on every run."""
+    return "it is no PNG" if isinstance(error, UnidentifiedImageError) else str(error)
 
 
 def _numbers(png: bytes) -> NDArray[np.uint32]:

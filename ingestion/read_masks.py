@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 from ingestion.candidates import look_up
 from ingestion.formats.coco_annotations import PANOPTIC, RULE, SEGMENT_ID
 from ingestion.formats.json_records import refusal
-from ingestion.masks import read_segments
+from ingestion.masks import read_segments, why_not
 from ingestion.records import ANNOTATION_RECORDS, Records
 from ingestion.tasks import in_tasks
 from lakesight.tables import BOX, DOUBLE, LONG, STRING
@@ -80,7 +80,7 @@ def read_one(source_uri: str, image_id: int, ordinals: list[int], segment_ids: l
             raise ValueError("it is no file")
         found = read_segments(path.read_bytes(), segment_ids)
     except Exception as error:  # whatever is wrong with one PNG costs its segments and no others
-        why = f"the mask cannot be read: {source_uri}: {error}"
+        why = f"the mask cannot be read: {source_uri}: {why_not(error)}"
         return [{"ordinal": ordinal, "why": why} for ordinal in ordinals]
     rows: list[dict[str, Any]] = []
     for ordinal, number in zip(ordinals, segment_ids, strict=True):

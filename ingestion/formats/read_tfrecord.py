@@ -27,7 +27,7 @@ from ingestion.formats.named import NAMED, with_ids
 from ingestion.formats.split_names import KNOWN
 from ingestion.formats.tfrecord import Features, examples
 from ingestion.identity import annotation_id, image_id
-from ingestion.masks import read_mask
+from ingestion.masks import read_mask, why_not
 from ingestion.records import IMAGE_RECORDS, Records, refused_annotation
 from ingestion.source import Source, require_names
 from lakesight.errors import FormatError, SetupError
@@ -148,7 +148,7 @@ def _add_objects(where: str, image: str, one: Example, classes: Mapping[int, str
             try:
                 row |= _masked(stated.mask)
             except Exception as error:  # Pillow's decoders raise every kind there is
-                why = f"{where}: object {number}: its mask cannot be read: {error}"
+                why = f"{where}: object {number}: its mask cannot be read: {why_not(error)}"
                 found.objects.append(refused_annotation({"record": where, "object": number}, why))
         found.objects.append(row)
         if stated.label and (row_class := row.get("category_name")):

@@ -45,6 +45,15 @@ def test_what_is_no_image():
         read_segments(b"no image", [1])
 
 
+def test_what_is_said_of_a_broken_mask_is_the_same_on_every_run(tmp_path):
+    (tmp_path / "a.png").write_bytes(b"no image")
+    (row,) = read_one(str(tmp_path / "a.png"), image_id=1, ordinals=[0], segment_ids=[5])
+    assert row["why"].endswith("a.png: it is no PNG")
+    (tmp_path / "a.png").unlink()
+    (row,) = read_one(str(tmp_path / "a.png"), image_id=1, ordinals=[0], segment_ids=[5])
+    assert "No such file" in row["why"]
+
+
 def test_a_mask_that_is_a_pipe_costs_its_segments(tmp_path):
     pipe = tmp_path / "a.png"
     os.mkfifo(pipe)

@@ -149,11 +149,9 @@ PNG, BLACK = mask(1)[0], mask(1, share=0)[0]
     [
         pytest.param([PNG, b""], [True, False], None, id="one has none"),
         pytest.param([], [False, False], None, id="none"),
-        pytest.param(
-            [PNG, b"no image"], [True, False], "object 2: its mask cannot be read: cannot identify", id="text"
-        ),
+        pytest.param([PNG, b"no image"], [True, False], "object 2: its mask cannot be read: it is no PNG", id="text"),
         pytest.param([PNG[:60], PNG], [False, True], "object 1: its mask cannot be read", id="cut short"),
-        pytest.param([PNG, mask(2, kind="BMP")[0]], [True, False], "object 2: .* cannot identify", id="no PNG"),
+        pytest.param([PNG, mask(2, kind="BMP")[0]], [True, False], "object 2: .* it is no PNG", id="no PNG"),
         pytest.param([PNG, BLACK], [True, False], "object 2: .* it has no pixel", id="black"),
         pytest.param([PNG], [False, False], "it has 1 masks for 2 boxes", id="too few"),
         pytest.param([0.0, 1.0], [False, False], "its masks are numbers", id="numbers"),
