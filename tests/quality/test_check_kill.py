@@ -73,26 +73,19 @@ def validations(warehouse):
     return {page.relative_to(warehouse.root).parts[2:4] for page in pages}
 
 
-@pytest.fixture(scope="module")
-def undisturbed(checked_once, tmp_path_factory):
-    root = tmp_path_factory.mktemp("check_undisturbed") / "root"
-    shutil.copytree(checked_once.root, root)
-    return check(Warehouse(root), Config()), Warehouse(root)
-
-
 @pytest.mark.slow
-@pytest.mark.parametrize("point", POINTS)
-def test_a_killed_check_is_made_again(checked_once, undisturbed, tmp_path, point):
-    report, whole = undisturbed
-    root = tmp_path / "root"
-    shutil.copytree(checked_once.root, root)
-    killed, before = Warehouse(root), results(checked_once)
-    program = CHECK.format(before=POINTS[point])
-    child = subprocess.run([sys.executable, "-c", program, str(root)], capture_output=True, text=True, timeout=500)
-    assert child.returncode == -signal.SIGKILL, child.stderr
-    assert (results(killed) == before) == (point != "after the results")
+def test_a_check_that_is_killed_again_and_again_ends_as_if_nothing_had_been(checked_once, tmp_path):
+    undisturbed, killed = (Warehouse(tmp_path / name) for name in ("undisturbed", "killed"))
+    for warehouse in (undisturbed, killed):
+        shutil.copytree(checked_once.root, warehouse.root)
+    before, report = results(checked_once), check(undisturbed, Config())
+    for point, lines in POINTS.items():
+        program = [sys.executable, "-c", CHECK.format(before=lines), str(killed.root)]
+        child = subprocess.run(program, capture_output=True, text=True, timeout=500)
+        assert child.returncode == -signal.SIGKILL, (point, child.stderr)
+        assert (results(killed) == before) == (point != "after the results")
     again = check(killed, Config())
     assert (again.results, again.failed, again.run_id) == (report.results, report.failed, report.run_id)
-    assert results(killed) == results(whole)
-    assert validations(killed) == validations(whole)
+    assert results(killed) == results(undisturbed)
+    assert validations(killed) == validations(undisturbed)
     assert again.run_id in again.data_docs.read_text()
