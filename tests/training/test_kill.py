@@ -1,4 +1,4 @@
-"""SIGKILL in the middle of `lakesight train`, then the same command again: the run of an undisturbed training."""
+"""SIGKILL in the middle of `lakesight train`, Ctrl-C in the same command after it, then again: an undisturbed run."""
 
 import json
 import os
@@ -15,7 +15,7 @@ from lakesight import delta
 from training import tracking
 from training.fit import train
 
-SETTINGS = {"train.steps": 36, "train.val_every": 12, "train.ema_decay": 0.9, "train.val_pictures": 0}
+SETTINGS = {"train.steps": 48, "train.val_every": 12, "train.ema_decay": 0.9, "train.val_pictures": 0}
 
 
 def kill_at_first_checkpoint(warehouse, config, tmp_path):
@@ -43,8 +43,25 @@ def weights(warehouse):
     return path.read_bytes()
 
 
+def interrupt_at(step, warehouse):
+    """Ctrl-C for this process, once a training in it has saved that step."""
+
+    def saved():
+        snapshots = warehouse.state("ray").glob("*/checkpoint_manager_snapshot.json")
+        return any(f"checkpoint_{step:09d}" in snapshot.read_text() for snapshot in snapshots)
+
+    def watch():
+        while not saved():
+            time.sleep(0.05)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
 @pytest.mark.slow
-def test_a_killed_run_goes_on_and_ends_as_if_nothing_had_been(shapes_warehouse, quick_config, ray_cluster, tmp_path):
+def test_a_run_that_is_killed_and_then_gets_ctrl_c_ends_as_if_nothing_had_been(
+    shapes_warehouse, quick_config, ray_cluster, tmp_path, capsys
+):
     settings = configuration.replace(quick_config, SETTINGS)
     undisturbed, warehouse = shapes_warehouse(), shapes_warehouse()
     whole = train(undisturbed, settings, dataset="shapes")
@@ -56,30 +73,20 @@ def test_a_killed_run_goes_on_and_ends_as_if_nothing_had_been(shapes_warehouse, 
     assert killed.info.status == "RUNNING"
     assert delta.read(warehouse, "training_runs").num_rows == 0
 
-    again = train(warehouse, settings, dataset="shapes")
-    assert (again.run_id, again.mlflow_run_id) == (killed.data.tags["lakesight.run_id"], killed.info.run_id)
-    assert again.metrics == whole.metrics
-    assert weights(warehouse) == weights(undisturbed)
-    (run,) = client.search_runs([experiment])
-    assert run.info.status == "FINISHED"
-    assert [point.step for point in client.get_metric_history(run.info.run_id, "val_AP")] == [12, 24, 36]
-    assert [row["status"] for row in delta.read(warehouse, "training_runs").to_pylist()] == ["finished"]
-    assert not [path for path in warehouse.state("ray").iterdir() if path.is_dir()]
-
-
-@pytest.mark.slow
-def test_a_run_that_got_ctrl_c_goes_on(shapes_warehouse, quick_config, ray_cluster, capsys):
-    settings, warehouse = configuration.replace(quick_config, SETTINGS), shapes_warehouse()
-
-    def interrupt_at_first_checkpoint():
-        while not any(warehouse.state("ray").glob("*/checkpoint_manager_snapshot.json")):
-            time.sleep(0.05)
-        os.kill(os.getpid(), signal.SIGINT)
-
-    threading.Thread(target=interrupt_at_first_checkpoint, daemon=True).start()
+    interrupt_at(24, warehouse)
     with pytest.raises(KeyboardInterrupt):
         train(warehouse, settings, dataset="shapes")
     assert "the same command goes on" in capsys.readouterr().err
     assert delta.read(warehouse, "training_runs").num_rows == 0
     (begun,) = (path.name for path in warehouse.state("ray").iterdir() if path.is_dir())
-    assert train(warehouse, settings, dataset="shapes").run_id == begun
+
+    again = train(warehouse, settings, dataset="shapes")
+    assert (again.run_id, again.mlflow_run_id) == (begun, killed.info.run_id)
+    assert begun == killed.data.tags["lakesight.run_id"]
+    assert again.metrics == whole.metrics
+    assert weights(warehouse) == weights(undisturbed)
+    (run,) = client.search_runs([experiment])
+    assert run.info.status == "FINISHED"
+    assert [point.step for point in client.get_metric_history(run.info.run_id, "val_AP")] == [12, 24, 36, 48]
+    assert [row["status"] for row in delta.read(warehouse, "training_runs").to_pylist()] == ["finished"]
+    assert not [path for path in warehouse.state("ray").iterdir() if path.is_dir()]
