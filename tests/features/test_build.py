@@ -11,6 +11,7 @@ from lakesight.config import Config
 from lakesight.errors import ConfigError, TableError
 from lakesight.sections import BuildConfig
 from lakesight.tables import SAMPLES
+from lakesight.warehouse import create_warehouse
 
 
 def ingest(warehouse, path, split, dataset="shapes"):
@@ -30,8 +31,18 @@ def written(warehouse, spark, tmp_path):
     return path
 
 
-def test_a_sample_is_the_image_and_its_boxes(warehouse, written):
-    report = build(warehouse, Config(), dataset="shapes")
+@pytest.fixture(scope="module")
+def built(tmp_path_factory, spark):
+    """A root with the 12 images, built; their file, and the report."""
+    folder = tmp_path_factory.mktemp("built")
+    path = shapes.write_coco(folder / "s", split="all", num_images=12, seed=1)
+    warehouse = create_warehouse(folder / "root")
+    ingest(warehouse, path, None)
+    return warehouse, path, build(warehouse, Config(), dataset="shapes")
+
+
+def test_a_sample_is_the_image_and_its_boxes(built):
+    warehouse, written, report = built
     assert (report.added, report.updated, report.removed) == (12, 0, 0)
     assert report.version == delta.version(warehouse, "samples")
     file, rows = json.loads(written.read_text()), samples(warehouse)
@@ -47,10 +58,10 @@ def test_a_sample_is_the_image_and_its_boxes(warehouse, written):
             assert (found["category_id"], found["label"]) == (box["category_id"], box["category_id"] - 1)
 
 
-def test_again_writes_nothing(warehouse, written):
-    version = build(warehouse, Config()).version
+def test_again_writes_nothing(built):
+    warehouse, _, first = built
     report = build(warehouse, Config())
-    assert (report.version, report.added, report.updated, report.removed) == (version, 0, 0, 0)
+    assert (report.version, report.added, report.updated, report.removed) == (first.version, 0, 0, 0)
 
 
 def test_splits_follow_the_pixels(warehouse, written, tmp_path):
