@@ -51,7 +51,7 @@ def added(tmp_path_factory, shapes_coco, quick_config, spark):
 @pytest.mark.slow
 def test_every_stage_works_beside_columns_of_others(added, quick_config, spark, ray_cluster, tmp_path):
     space = {"train.lr": {"choice": [1e-3, 1e-4]}}
-    trials = {"tune.trials": 2, "tune.max_concurrent": 2, "tune.grace_steps": 5, "tune.space": space}
+    trials = {"tune.trials": 1, "tune.max_concurrent": 1, "tune.grace_steps": 5, "tune.space": space}
     check(added, quick_config)
     build(added, quick_config)
     trained = train(added, quick_config, dataset="shapes")

@@ -27,6 +27,8 @@ from training.fit import train
 
 spark = SparkSession.builder.master(sys.argv[3]).config("spark.ui.enabled", "false")
 spark = spark.config("spark.executor.memory", "512m").config("spark.driver.host", "127.0.0.1")
+for side in ("driver", "executor"):
+    spark = spark.config(f"spark.{side}.extraJavaOptions", sys.argv[4])
 for name, value in {"MODE": "token", "TOKEN": "of-this-test"}.items():
     spark = spark.config(f"spark.executorEnv.RAY_AUTH_{name}", value)
 spark = spark.config("spark.executorEnv.RAY_ON_SPARK_WORKER_CPU_CORES", "4").getOrCreate()  # whatever the machine has
@@ -54,6 +56,7 @@ shutdown_ray_cluster()
 spark.stop()
 print(json.dumps({"step": report.metrics["step"], "nodes": nodes}))
 """
+JAVA = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"  # as in sessions of ours: four JVMs that live for a minute
 PATH = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"  # driver and executors call `ray`
 
 
@@ -61,7 +64,7 @@ PATH = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"  # drive
 def daemon(kind, log, *args):
     """A Spark daemon, as `sbin/start-master.sh` and `start-worker.sh` start it, while the block runs."""
     home = Path(pyspark.__file__).parent
-    settings = {"SPARK_HOME": str(home), "SPARK_DAEMON_MEMORY": "256m", "PATH": PATH}
+    settings = {"SPARK_HOME": str(home), "SPARK_DAEMON_MEMORY": "256m", "SPARK_DAEMON_JAVA_OPTS": JAVA, "PATH": PATH}
     command = [home / "bin" / "spark-class", f"org.apache.spark.deploy.{kind}", "--host", "127.0.0.1", *args]
     with log.open("w") as file:
         process = subprocess.Popen(command, env=os.environ | settings, stdout=file, stderr=subprocess.STDOUT)
@@ -94,7 +97,7 @@ def test_a_detector_is_trained_on_the_executors_of_a_spark_cluster(
     path.write_text(json.dumps(configuration.to_dict(settings)))
     secret = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "of-this-test"}
     done = subprocess.run(
-        [sys.executable, "-c", TRAIN, str(warehouse.root), str(path), standalone],
+        [sys.executable, "-c", TRAIN, str(warehouse.root), str(path), standalone, JAVA],
         env=os.environ | secret | {"PYSPARK_PYTHON": sys.executable, "PATH": PATH},
         capture_output=True,
         text=True,
