@@ -39,8 +39,8 @@ class Facts:
     multiple: int = 1
     """The input's sides must be multiples of this."""
     unused_parameters: bool = False
-    """Some parameters get no gradient, which DDP must be told: in batches without a box (no denoising), or in backbones
-    whose last norm or mask token nothing reads (Swin, ConvNeXt V2, DINOv2)."""
+    """Some parameters get no gradient, which DDP must be told: in batches without a box (no denoising), or in a
+    backbone whose last norm or mask token nothing reads (Swin, ConvNeXt V2, DINOv2)."""
     backbone: str = "backbone"
     """Name of the module that has a learning rate of its own and can be frozen."""
     default_backbone: Mapping[str, Any] | None = None

@@ -205,24 +205,14 @@ def test_batches_without_a_box_do_what_the_table_says(learned):
     assert facts.unused_parameters or all(parameter.grad is not None for parameter in network.parameters())
 
 
-BACKBONES = {
-    "swin": {
-        "model_type": "swin",
-        "embed_dim": 16,
-        "depths": [1, 1, 1, 1],
-        "num_heads": [1, 1, 2, 2],
-        "window_size": 4,
-    },
-    "convnextv2": {"model_type": "convnextv2", "hidden_sizes": [16, 16, 32, 32], "depths": [1, 1, 1, 1]},
-}
+SWIN = {"model_type": "swin", "embed_dim": 16, "depths": [1, 1, 1, 1], "num_heads": [1, 1, 2, 2], "window_size": 4}
 
 
 @pytest.mark.parametrize("architecture", ["detr", "conditional_detr", "mask2former"])
-@pytest.mark.parametrize("backbone", sorted(BACKBONES))
-def test_what_a_backbone_leaves_unused_is_in_the_table(architecture, backbone):
+def test_what_a_backbone_leaves_unused_is_in_the_table(architecture):
     facts, tiny = ARCHITECTURES[architecture], TINY[architecture]
     stages = {"out_features": tiny["backbone_config"]["out_features"]}
-    config = tiny | {"backbone_config": BACKBONES[backbone] | stages}
+    config = tiny | {"backbone_config": SWIN | stages}
     model = ModelConfig(architecture=architecture, image_size=SIDE, config=config)
     network = build_network(model, TrainConfig(), CLASSES)
     labels = {"boxes": torch.full((2, 4), 0.5), "class_labels": torch.zeros(2, dtype=torch.int64)}
