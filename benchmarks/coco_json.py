@@ -20,6 +20,7 @@ from lakesight import delta, spark
 from lakesight.cli.ingest import CHUNK_MB
 from lakesight.merge import merge_arrow
 from lakesight.sections import SparkConfig
+from lakesight.snapshot import plan_table
 from lakesight.tables import TABLES
 from lakesight.warehouse import Warehouse, create_warehouse
 
@@ -155,14 +156,16 @@ def ours(path: Path, warehouse: Warehouse, chunk_bytes: int = DEFAULT_CHUNK) -> 
 
 def _append_images(records: pa.Table, warehouse: Warehouse, run: Run) -> None:
     """As `ingest` does, where all is said that only the image's file could say; it may have been in the last part."""
-    held = delta.read(warehouse, "images", columns=["image_id"])["image_id"].combine_chunks()
+    handle = delta.open_table(warehouse, "images")
+    near = (pc.min(records["image_id"]).as_py(), pc.max(records["image_id"]).as_py())
+    held = plan_table(handle, "images", {"image_id": near}).read(["image_id"])["image_id"].combine_chunks()
     new = records.filter(pc.invert(pc.is_in(records["image_id"], value_set=held)))
     new = new.rename_columns({"stated_width": "width", "stated_height": "height"})
     for column in TABLES["images"].arrow:
         if column.name not in new.column_names:
             new = new.append_column(column.name, pa.nulls(new.num_rows, column.type))
     rows = stamped(new, "images", run).append_column("content", new["content"])
-    delta.append(delta.open_table(warehouse, "images"), "images", [rows])
+    delta.append(handle, "images", [rows])
 
 
 def peer(session: "SparkSession", path: Path, warehouse: Warehouse) -> Counts:

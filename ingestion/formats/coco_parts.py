@@ -4,8 +4,9 @@ The file is decoded twice: once to know what it is, so that nothing is written o
 as records, a part at a time. Of the first, ids and places of images stay in memory, and the ids that annotations name.
 """
 
+from array import array
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
@@ -64,7 +65,7 @@ class Annotated:
     """A piece of `annotations`, without its text, and the images that it names."""
 
     piece: Piece
-    images: tuple[int, ...]
+    images: Sequence[int]
     by_text: tuple[tuple[int | str, bool], ...] = ()
     """Image and whether the annotation's own id is a text, where one of them is."""
 
@@ -179,7 +180,7 @@ def _annotated(piece: Piece) -> Annotated:
     """The image ids of annotations, without those of records whose ids are none: they go along."""
     bare = piece._replace(text=b"", records=None)
     if piece.records is not None:
-        return Annotated(bare, tuple(dict.fromkeys(one.image_id for one in piece.records)))
+        return Annotated(bare, _unique(one.image_id for one in piece.records))
     found = [one for raw in RAWS.decode(piece.text) if (one := _ids(bytes(raw)))]
     known = [one for one in found if _is_id(one.image_id) and (_is_id(one.id) or one.id is None)]
     by_text = [
@@ -187,7 +188,15 @@ def _annotated(piece: Piece) -> Annotated:
         for one in found
         if str in map(type, (one.id, one.image_id)) and all(_may_be_id(i) for i in (one.id or 0, one.image_id))
     ]
-    return Annotated(bare, tuple(dict.fromkeys(int(one.image_id) for one in known)), tuple(dict.fromkeys(by_text)))
+    return Annotated(bare, _unique(int(one.image_id) for one in known), tuple(dict.fromkeys(by_text)))
+
+
+def _unique(ids: Iterable[int]) -> Sequence[int]:
+    found = dict.fromkeys(ids)
+    try:
+        return array("q", found)  # a fifth of a tuple of them
+    except OverflowError:
+        return tuple(found)
 
 
 def _settle_texts(rest: Survey) -> None:
@@ -197,8 +206,8 @@ def _settle_texts(rest: Survey) -> None:
         if one.by_text:
             usable = [image for image, text in one.by_text if not text or "id" in texts]
             named = [_settled(image, "image_id" in texts) for image in usable]
-            images = dict.fromkeys([*one.images, *(image for image in named if image is not None)])
-            rest.annotations[place] = Annotated(one.piece, tuple(images))
+            images = [*one.images, *(image for image in named if image is not None)]
+            rest.annotations[place] = Annotated(one.piece, _unique(images))
     of_images = "id" in rest.ids.texts("images")
     rest.images.settle(lambda text: _settled(text, of_images))
 
