@@ -51,7 +51,7 @@ def test_an_odd_root_is_as_good_as_any(tmp_path, name):
         "source_uri": "a",
         "run_id": "r",
     }
-    delta.append(made, "sources", [pa.Table.from_pylist([row], TABLES["sources"].arrow)])
+    delta.append(delta.open_table(made, "sources"), "sources", [pa.Table.from_pylist([row], TABLES["sources"].arrow)])
     assert delta.read(made, "sources")["source_uri"].to_pylist() == ["a"]
 
 
