@@ -4,6 +4,7 @@ import importlib.metadata
 import importlib.util
 import logging
 import tempfile
+import zlib
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from pathlib import Path
@@ -38,7 +39,7 @@ def run(num_images: int = 1024, repeats: int = 5) -> Iterator[Result]:
             assert read() == ours(split) == sum(map(len, _contents(split))), f"{name} lacks bytes"
             yield side_by_side(
                 "shuffled_bytes",
-                f"{num_images} images {EPOCHS} times, shuffled, not decoded",
+                f"{num_images} images {EPOCHS} times, shuffled, each byte looked at, not decoded",
                 ours=partial(_often, partial(ours, split)),
                 peer=partial(_often, read),
                 peer_name=version_of(name),
@@ -58,11 +59,17 @@ def _often(read: Callable[[], int]) -> None:
         read()
 
 
+def _looked_at(content: bytes | memoryview) -> int:
+    """Its size. Bytes that are pointed to, as ours are, cost nothing until someone looks at them."""
+    zlib.adler32(content)
+    return len(content)
+
+
 def ours(split: Split) -> int:
     """One epoch; returns the number of bytes."""
     steps = split.num_rows // BATCH
     batches = PlannedBatches(split, _encoded, steps=steps, batch_size=BATCH, seed=0, columns=["content"])
-    return sum(len(content) for batch in batches for content in batch)
+    return sum(_looked_at(content) for batch in batches for content in batch)
 
 
 def _encoded(rows: pa.Table) -> list[memoryview]:
@@ -84,7 +91,7 @@ def _litdata(split: Split, folder: Path) -> Callable[[], int]:
         writer[number] = content
     writer.done()
     writer.merge()
-    return lambda: sum(len(content) for content in StreamingDataset(str(folder), shuffle=True, seed=0))
+    return lambda: sum(_looked_at(content) for content in StreamingDataset(str(folder), shuffle=True, seed=0))
 
 
 def _webdataset(split: Split, folder: Path) -> Callable[[], int]:
@@ -98,7 +105,7 @@ def _webdataset(split: Split, folder: Path) -> Callable[[], int]:
 
     def read() -> int:
         data = webdataset.WebDataset(files, shardshuffle=len(files), seed=0).shuffle(BUFFER)
-        return sum(len(sample["jpg"]) for sample in data)
+        return sum(_looked_at(sample["jpg"]) for sample in data)
 
     return read
 
@@ -112,14 +119,14 @@ def _datasets(split: Split, folder: Path) -> Callable[[], int]:
         data: Any = datasets.load_dataset(
             "parquet", data_files=files, split="train", streaming=True, columns=["content"]
         )
-        return sum(len(row["content"]) for row in data.shuffle(seed=0, buffer_size=BUFFER))
+        return sum(_looked_at(row["content"]) for row in data.shuffle(seed=0, buffer_size=BUFFER))
 
     return read
 
 
 def _streaming(split: Split, folder: Path) -> Callable[[], int]:
     samples = mds(_contents(split), folder, shard_bytes=64 * 2**20)
-    return lambda: sum(len(sample["content"]) for sample in samples)
+    return lambda: sum(_looked_at(sample["content"]) for sample in samples)
 
 
 def mds(contents: Iterable[bytes], folder: Path, *, shard_bytes: int) -> Iterable[dict[str, bytes]]:

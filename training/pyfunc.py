@@ -92,7 +92,11 @@ def resize(pixels: Array, size: "Sequence[int]", how: str = "stretch") -> Array:
     if pixels.shape[:2] != (height, width):
         shrinks = pixels.shape[0] > height or pixels.shape[1] > width
         mode = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
-        pixels = cv2.resize(pixels, (width, height), interpolation=mode)
+        cv2.ipp.setUseIPP_NotExact(True)
+        try:
+            pixels = cv2.resize(pixels, (width, height), interpolation=mode)
+        finally:
+            cv2.ipp.setUseIPP_NotExact(False)
     if (height, width) == tuple(size):
         return pixels
     canvas = np.full((*size, 3), GREY, np.uint8)
