@@ -17,6 +17,7 @@ from features.transforms.masks import rasterise
 from lakesight.decode import DecodeError, Pixels, decode
 from lakesight.errors import FormatError
 from lakesight.malloc import keep_memory
+from lakesight.opencv import one_thread
 from lakesight.sections import AugmentConfig
 
 
@@ -70,6 +71,7 @@ class Collate(ArrowBatchCollateFn):
             FormatError: an image that does not decode, by its id.
         """
         keep_memory()
+        one_thread()
         rows = batch.drop_columns(["content"]).to_pylist()
         examples = self._examples(rows, encoded(batch["content"]))
         return Batch(

@@ -17,6 +17,7 @@ from ingestion.images import Facts, inspect
 from ingestion.parts import SCHEMA, PartWriter
 from ingestion.refusal import Refusal
 from ingestion.tasks import ddl, in_tasks
+from lakesight.opencv import one_thread
 from lakesight.sections import IngestConfig
 from lakesight.tables import DOUBLE, INT, LONG, STRING
 
@@ -67,6 +68,7 @@ def _read_batches(batches: Iterator[pa.RecordBatch], max_pixels: int, parts: str
     """`REQUESTS` -> `DECODED`; bytes go into a part of the folder `parts`, if there is one."""
     from PIL import Image
 
+    one_thread()
     # Pillow has a limit of its own, for sizes that only show while decoding; it raises at twice this.
     Image.MAX_IMAGE_PIXELS = max(Image.MAX_IMAGE_PIXELS or 0, max_pixels // 2)
     rows: list[dict[str, Any]] = []

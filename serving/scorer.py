@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from features.reference import GONE
 from lakesight.malloc import keep_memory
+from lakesight.opencv import one_thread
 from serving.rows import nest
 
 
@@ -20,6 +21,7 @@ class Scorer:
     def __init__(self, uri: str, tracking_uri: str) -> None:
         """`uri`: of the model, in the MLflow that `tracking_uri` names."""
         keep_memory()
+        one_thread()
         mlflow.set_tracking_uri(tracking_uri)
         self._model = mlflow.pyfunc.load_model(uri)
 
