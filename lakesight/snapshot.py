@@ -169,7 +169,7 @@ def lacking(table: DeltaTable, name: str) -> list[Column]:
 
 def _units(table: DeltaTable, layout: Layout, within: Ranges) -> Iterator[Unit]:
     root, masks = Path(_decoded(table.table_uri)), deletions(table)
-    actions = _in_reach(pa.table(table.get_add_actions(flatten=True)), within)
+    actions = _in_reach(pa.table(table.get_add_actions(flatten=True)), layout, within)
     partition = {name: f"partition.{name}" for name in table.metadata().partition_columns}
     for row in actions.select(["path", *partition.values()]).sort_by("path").to_pylist():
         path = str(root / _decoded(row["path"]))
@@ -185,11 +185,13 @@ def _units(table: DeltaTable, layout: Layout, within: Ranges) -> Iterator[Unit]:
             yield Unit(path, number, live, group.total_byte_size, layout, values, tuple(gone.tolist()))
 
 
-def _in_reach(actions: pa.Table, within: Ranges) -> pa.Table:
+def _in_reach(actions: pa.Table, layout: Layout, within: Ranges) -> pa.Table:
     """Without the files whose statistics exclude a row that is in all ranges."""
     for column, (low, high) in within.items():
         lowest, highest = f"min.{column}", f"max.{column}"
-        if lowest in actions.column_names:
+        # Of a column that is called otherwise in the files, these may be another one's.
+        renamed = layout.physical.field(layout.logical.get_field_index(column)).name != column
+        if lowest in actions.column_names and not renamed:
             overlaps = pc.and_(pc.less_equal(actions[lowest], high), pc.greater_equal(actions[highest], low))
             actions = actions.filter(pc.fill_null(overlaps, True))
     return actions

@@ -110,6 +110,11 @@ def _id_of(image: bytes) -> ImageId:
         id_ = msgspec.json.decode(image, type=_Id).id
     except (msgspec.MsgspecError, UnicodeDecodeError):
         return None
-    if isinstance(id_, float) and id_.is_integer():
-        return int(id_)
-    return id_ if isinstance(id_, str) or (isinstance(id_, int) and not isinstance(id_, bool)) else None
+    if isinstance(id_, str):
+        return id_
+    return int(id_) if is_id(id_) else None
+
+
+def is_id(value: Any) -> bool:
+    """Whether a value of JSON is a whole number, as pandas may have written it."""
+    return not isinstance(value, bool) and (isinstance(value, int) or (isinstance(value, float) and value.is_integer()))

@@ -24,7 +24,7 @@ from ingestion.formats.coco_annotations import (
     one_flavour,
     read_piece,
 )
-from ingestion.formats.coco_images import ImageRecords, Rows
+from ingestion.formats.coco_images import ImageRecords, Rows, is_id
 from ingestion.formats.coco_members import coco_members, left_out, require_categories
 from ingestion.formats.json_records import no_gc, text
 from ingestion.formats.text_ids import IdKinds, number
@@ -182,7 +182,7 @@ def _annotated(piece: Piece) -> Annotated:
     if piece.records is not None:
         return Annotated(bare, _unique(one.image_id for one in piece.records))
     found = [one for raw in RAWS.decode(piece.text) if (one := _ids(bytes(raw)))]
-    known = [one for one in found if _is_id(one.image_id) and (_is_id(one.id) or one.id is None)]
+    known = [one for one in found if is_id(one.image_id) and (is_id(one.id) or one.id is None)]
     by_text = [
         (one.image_id if isinstance(one.image_id, str) else int(one.image_id), isinstance(one.id, str))
         for one in found
@@ -226,8 +226,4 @@ def _ids(record: bytes) -> _Ids | None:
 
 
 def _may_be_id(value: Any) -> bool:
-    return isinstance(value, str) or _is_id(value)
-
-
-def _is_id(value: Any) -> bool:
-    return not isinstance(value, bool) and (isinstance(value, int) or (isinstance(value, float) and value.is_integer()))
+    return isinstance(value, str) or is_id(value)
