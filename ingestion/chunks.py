@@ -1,16 +1,16 @@
 """A large COCO file, ingested a part at a time: `lakesight ingest coco [--chunk-mb N]`.
 
 The file is never read whole. A part is like a COCO file of its own: some annotations, the images they are on and all
-categories; it goes the way every file goes. What stays in memory of the whole is its images' records and the
-annotations' ids. `sources` has a row a part: `file.json#0`, `file.json#1`, ...
+categories; it goes the way every file goes. Nothing of the whole stays in memory. `sources` has a row a part:
+`file.json#0`, `file.json#1`, ...
 """
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 
-import pyarrow as pa
 import pyarrow.compute as pc
 
 from ingestion.formats.coco import parse
@@ -24,7 +24,6 @@ from lakesight import delta, progress
 from lakesight.config import Config
 from lakesight.malloc import give_back
 from lakesight.merge import Change
-from lakesight.tables import LONG
 from lakesight.warehouse import Warehouse
 
 
@@ -48,10 +47,10 @@ def ingest_coco_in_chunks(
     require_names(dataset, split)
     require_images(images)
     reports: list[IngestReport] = []
-    seen = pa.chunked_array([], LONG)
-    with file_bytes(annotations) as data:
+    with file_bytes(annotations) as data, ExitStack() as open_:
         with progress.step(f"Reading {annotations.name}"):
-            rest = survey(data, str(annotations), chunk_bytes, allow_orphans=config.ingest.allow_orphans)
+            orphans = config.ingest.allow_orphans
+            rest = open_.enter_context(survey(data, str(annotations), chunk_bytes, allow_orphans=orphans))
             require_any_file(file_names(rest), images)
         with progress.step(f"Ingesting {annotations.name}", len(data)) as advance, progress.hidden():
             for number, (part, done) in enumerate(parts(data, rest, str(annotations), chunk_bytes)):
@@ -63,10 +62,9 @@ def ingest_coco_in_chunks(
                     split=split,
                     masks=masks,
                     part=number,
-                    taken_ids={"annotations": seen.combine_chunks()},
+                    taken_ids={"annotations": rest.index.seen_before(part.annotations["annotation_id"])},
                 )
                 reports.append(ingest(root, config, dataset, partial(_given, source), force=force))
-                seen = pa.chunked_array([*seen.chunks, *source.records.annotations["annotation_id"].chunks], LONG)
                 advance(done)
                 give_back()
     return _total(reports, _refused(Warehouse(root.resolve()), dataset, f"{annotations.resolve()}#"))
@@ -89,10 +87,10 @@ def read_parts(annotations: Path, chunk_bytes: int) -> Iterator[Records]:
             give_back()
             yield whole
             return
-        rest = survey(data, str(annotations), chunk_bytes, allow_orphans=True)
-        for part, _ in parts(data, rest, str(annotations), chunk_bytes):
-            yield part
-            give_back()
+        with survey(data, str(annotations), chunk_bytes, allow_orphans=True) as rest:
+            for part, _ in parts(data, rest, str(annotations), chunk_bytes):
+                yield part
+                give_back()
 
 
 def _refused(warehouse: Warehouse, dataset: str, prefix: str) -> dict[str, int]:

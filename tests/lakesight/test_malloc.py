@@ -59,3 +59,37 @@ def given_back(imports="", call=""):
 @LINUX
 def test_what_is_free_goes_back():
     assert given_back("from lakesight.malloc import give_back", "give_back()") > 80e6 > 20e6 > given_back()
+
+
+WRITTEN = """
+import sys
+import time
+from pathlib import Path
+import numpy as np
+import pyarrow as pa
+import lakesight.delta
+from deltalake import write_deltalake
+
+def own():
+    resident, shared = map(int, Path("/proc/self/statm").read_text().split()[1:3])
+    return (resident - shared) * 4096
+
+rows = pa.table({"x": np.random.default_rng(0).random(1_000_000)})
+write_deltalake(sys.argv[1], rows.slice(0, 1))
+before = own()
+for number in range(12):
+    time.sleep(0.06)
+    write_deltalake(sys.argv[1], rows if number < 3 else rows.slice(0, 1), mode="append")  # it gives back when used
+print(own() - before)
+"""
+
+
+def kept_by_delta_rs(table, **environment):
+    command = [sys.executable, "-c", WRITTEN, str(table)]
+    return int(subprocess.run(command, capture_output=True, check=True, env=environment).stdout)
+
+
+@LINUX
+def test_what_delta_rs_frees_goes_back(tmp_path):
+    usual = kept_by_delta_rs(tmp_path / "usual", _RJEM_MALLOC_CONF="dirty_decay_ms:10000")
+    assert kept_by_delta_rs(tmp_path / "ours") < usual / 2

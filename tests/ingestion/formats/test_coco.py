@@ -300,10 +300,9 @@ def test_what_is_nested_too_deeply_beside_the_lists_is_left_out(depth):
         f'"images": [{json.dumps(IMAGE)}], "annotations": [{json.dumps(BOX)}], "categories": [{json.dumps(CATEGORY)}]'
     )
     data = f'{{"info": {{"a": "]", "b": {deep[1:-1]}, "c": 1}}, {lists}, "y": {deep}}}'.encode()
-    for found in (
-        coco.parse(data, "f.json"),
-        *(p for p, _ in parts(data, survey(data, "f.json", 99, allow_orphans=False), "f.json", 99)),
-    ):
+    with survey(data, "f.json", 99, allow_orphans=False) as rest:
+        in_parts = [part for part, _ in parts(data, rest, "f.json", 99)]
+    for found in (coco.parse(data, "f.json"), *in_parts):
         assert (found.images.num_rows, found.annotations.num_rows) == (1, 1)
         assert json.loads(found.info["info"])["c"] == 1
         assert json.loads(found.info["y"])[0]

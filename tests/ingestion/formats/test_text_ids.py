@@ -49,8 +49,8 @@ def test_texts_are_ids_where_all_are_texts(written, size):
     assert {row["image_id"] for row in whole["images"]} == known
     assert {row["image_id"] for row in whole["annotations"]} == {number(written(i)) for i in (1, 2)}
     assert [dict(row["attributes"])[TEXT_ID] for row in whole["annotations"]] == [a["id"] for a in file["annotations"]]
-    rest = survey(data, "f.json", size, allow_orphans=False)
-    found = [tables(part) for part, _ in parts(data, rest, "f.json", size)]
+    with survey(data, "f.json", size, allow_orphans=False) as rest:
+        found = [tables(part) for part, _ in parts(data, rest, "f.json", size)]
     for name in ("images", "annotations"):
         rows = {str(row) for part in found for row in part[name]}
         assert rows == set(map(str, whole[name]))
@@ -66,8 +66,8 @@ def test_numbers_in_quotes_meet_numbers(key):
     data = json.dumps(coco(str, key)).encode()
     plain = tables(parse(json.dumps(coco(int)).encode(), "f.json"))
     found = tables(parse(data, "f.json"))
-    rest = survey(data, "f.json", 2**20, allow_orphans=False)
-    in_parts = [tables(part) for part, _ in parts(data, rest, "f.json", 2**20)]
+    with survey(data, "f.json", 2**20, allow_orphans=False) as rest:
+        in_parts = [tables(part) for part, _ in parts(data, rest, "f.json", 2**20)]
     for records in ([found], in_parts):
         for name, id_ in (("images", "image_id"), ("annotations", "annotation_id"), ("categories", "category_id")):
             rows = [row for part in records for row in part[name]]
@@ -82,8 +82,9 @@ def test_beside_numbers_a_text_is_a_wrong_record(text, size):
     file["images"].append(file["images"][0] | {"id": text})
     file["annotations"] += [file["annotations"][0] | {"id": text}, file["annotations"][0] | {"id": 9, "image_id": text}]
     data = json.dumps(file).encode()
-    rest = survey(data, "f.json", size, allow_orphans=False)
-    for found in ([parse(data, "f.json")], [part for part, _ in parts(data, rest, "f.json", size)]):
+    with survey(data, "f.json", size, allow_orphans=False) as rest:
+        in_parts = [part for part, _ in parts(data, rest, "f.json", size)]
+    for found in ([parse(data, "f.json")], in_parts):
         refused = [why for part in found for why in part.images["refused_because"].to_pylist() if why]
         assert refused == ["Expected `int`, got `str` - at `$.id`"]
         refused = [why for part in found for why in part.annotations["refused_because"].to_pylist() if why]
