@@ -95,10 +95,10 @@ def read_parts(annotations: Path, chunk_bytes: int) -> Iterator[Records]:
 
 def _refused(warehouse: Warehouse, dataset: str, prefix: str) -> dict[str, int]:
     """Refused records by rule, most first; an image may be in several parts, and is refused once."""
-    where = pc.field("dataset") == dataset
-    rows = delta.read(warehouse, "quarantine", columns=["source_uri", "errors"], where=where).to_pylist()
-    mine = (row["errors"] for row in rows if row["source_uri"].startswith(prefix))
-    return dict(Counter(error["rule"] for errors in mine for error in errors).most_common())
+    mine = (pc.field("dataset") == dataset) & pc.starts_with(pc.field("source_uri"), prefix)
+    errors = delta.read(warehouse, "quarantine", columns=["errors"], where=mine)["errors"]
+    rules = Counter(rule for error in errors.chunks for rule in error.flatten().field("rule").to_pylist())
+    return dict(rules.most_common())
 
 
 def _total(reports: Sequence[IngestReport], refused: dict[str, int]) -> IngestReport:

@@ -5,8 +5,9 @@ a run that was killed leaves whole tables behind, and the next run of the same c
 nothing else. Rows are only removed where a source states all annotations of its images (VOC, YOLO).
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,6 +25,7 @@ from ingestion.candidates import (
     repeats,
 )
 from ingestion.formats.read_coco import read_coco
+from ingestion.held import held, held_of
 from ingestion.judge import judge
 from ingestion.publish import publish
 from ingestion.quarantine import by_rule
@@ -127,8 +129,11 @@ def _ingest(warehouse: Warehouse, config: Config, source: Source, seen: str) -> 
 
 def _unchanged(warehouse: Warehouse, source: Source, seen: str) -> IngestReport | None:
     """The report of an ingest that finds everything as it was."""
-    held = _held(warehouse, source.dataset, "sources", ("source_uri", "fingerprint", "kept", "refused", "run_id"))
-    same = [row for row in held.to_pylist() if (row["source_uri"], row["fingerprint"]) == (str(source.path), seen)]
+    uri = pa.chunked_array([[str(source.path)]], STRING)
+    before = held_of(
+        warehouse, source.dataset, "sources", ("fingerprint", "kept", "refused", "run_id"), "source_uri", uri
+    )
+    same = [row for row in before.to_pylist() if row["fingerprint"] == seen]
     if not same or dict(same[0]["kept"]) != kept(warehouse, source):
         return None
     changes = {name: Change() for name in ("categories", "image_properties", "images", "annotations", "quarantine")}
@@ -139,18 +144,18 @@ def category_ids(warehouse: Warehouse, dataset: str) -> dict[str, int]:
     """The data set's categories: name -> category_id."""
     if not warehouse.exists("categories"):
         return {}
-    held = _held(warehouse, dataset, "categories", ("name", "category_id"))
-    return dict(zip(held["name"].to_pylist(), held["category_id"].to_pylist(), strict=True))
+    known = held(warehouse, dataset, "categories", ("name", "category_id"))
+    return dict(zip(known["name"].to_pylist(), known["category_id"].to_pylist(), strict=True))
 
 
 def _refuse_renamed(warehouse: Warehouse, source: Source) -> None:
     """A category id that means something else than before would silently relabel the data set."""
     if not warehouse.exists("categories"):
         return
-    held = _held(warehouse, source.dataset, "categories", ("category_id", "name"))
+    there = held(warehouse, source.dataset, "categories", ("category_id", "name"))
     ids = source.records.categories["category_id"]
     stated = source.records.categories.filter(pc.invert(repeats(ids)))  # the others are refused
-    known = look_up(stated["category_id"], held, "category_id")["name"]
+    known = look_up(stated["category_id"], there, "category_id")["name"]
     for before, row in zip(known.to_pylist(), stated.to_pylist(), strict=True):
         if before is not None and row["name"] != before:
             raise FormatError(
@@ -159,10 +164,6 @@ def _refuse_renamed(warehouse: Warehouse, source: Source) -> None:
                 expected="one meaning for a category id in a data set",
                 fix="correct the file, or ingest it under another --dataset",
             )
-
-
-def _held(warehouse: Warehouse, dataset: str, table: str, columns: Sequence[str]) -> pa.Table:
-    return delta.read(warehouse, table, columns=columns, where=pc.field("dataset") == dataset)
 
 
 Tables = dict[str, pa.Table]
@@ -182,10 +183,11 @@ def judge_source(
     Annotations come last: they are judged by what was accepted of images and categories - and, with `beside_held`, by
     what the tables hold of them.
     """
-    held = _held(warehouse, source.dataset, "images", HELD_IMAGE)
     records = source.image_records()
-    requests = _requests(warehouse, source.dataset, records, held)
-    as_held = _as_held(source, requests, held)
+    of_images = partial(held_of, warehouse, source.dataset, "images", HELD_IMAGE)
+    own = of_images("image_id", records["image_id"])
+    requests = _requests(warehouse, source.dataset, records, own)
+    as_held = _as_held(source, requests, own)
     unknown = requests.filter(pc.invert(pc.is_in(requests["ordinal"], value_set=as_held["ordinal"].combine_chunks())))
     with step(f"Reading {unknown.num_rows:,} images"):
         decoded = pa.concat_tables([read_images(session, unknown, folder, config.ingest), as_held])
@@ -193,14 +195,19 @@ def judge_source(
     with step(f"Checking {source.records.annotations.num_rows} annotations"):
         categories = category_candidates(source.records.categories, source.taken_ids.get("categories", NO_IDS))
         tables["categories"] = judge(session, "categories", categories, folder / "categories")
-        images = image_candidates(records, decoded, held, source.taken_ids.get("images", NO_IDS))
+        alike = of_images("sha256", decoded["sha256"])
+        others = alike.filter(pc.invert(pc.is_in(alike["image_id"], value_set=own["image_id"].combine_chunks())))
+        near = pa.concat_tables([own, others])
+        images = image_candidates(records, decoded, near, source.taken_ids.get("images", NO_IDS))
         tables["images"] = judge(session, "images", images, folder / "images")
-        known = _held(warehouse, source.dataset, "annotations", HELD_ANNOTATION)
+        annotations = source.records.annotations
+        ids = annotations["annotation_id"]
+        known = held_of(warehouse, source.dataset, "annotations", HELD_ANNOTATION, "annotation_id", ids)
         there = {name: good for name, (good, _) in tables.items()}
         if beside_held:
-            there = _beside_held(warehouse, source.dataset, there)
+            there = _beside_held(warehouse, source.dataset, there, annotations["image_id"])
         boxes = annotation_candidates(
-            source.records.annotations,
+            annotations,
             there["images"],
             there["categories"],
             known,
@@ -210,30 +217,33 @@ def judge_source(
     return decoded, {name: t[0] for name, t in tables.items()}, {name: t[1] for name, t in tables.items()}
 
 
-def _beside_held(warehouse: Warehouse, dataset: str, accepted: Tables) -> Tables:
-    """What annotations may speak of: the accepted records, then the rows of the tables."""
-    columns = {"images": ("image_id", "width", "height"), "categories": ("category_id",)}
-    mine = {name: accepted[name].select(some) for name, some in columns.items()}
+def _beside_held(warehouse: Warehouse, dataset: str, accepted: Tables, named: pa.ChunkedArray) -> Tables:
+    """What annotations on the images `named` may speak of: the accepted records, then the rows of the tables."""
+    images = accepted["images"].select(["image_id", "width", "height"])
+    categories = accepted["categories"].select(["category_id"])
+    held_images = held_of(warehouse, dataset, "images", images.column_names, "image_id", named)
+    held_categories = held(warehouse, dataset, "categories", categories.column_names)
     return {
-        name: pa.concat_tables([mine[name], _held(warehouse, dataset, name, some).cast(mine[name].schema)])
-        for name, some in columns.items()
+        "images": pa.concat_tables([images, held_images.cast(images.schema)]),
+        "categories": pa.concat_tables([categories, held_categories.cast(categories.schema)]),
     }
 
 
-def _requests(warehouse: Warehouse, dataset: str, records: pa.Table, held: pa.Table) -> pa.Table:
-    """The files to read, in `shuffle_key` order."""
+def _requests(warehouse: Warehouse, dataset: str, records: pa.Table, own: pa.Table) -> pa.Table:
+    """The files to read, in `shuffle_key` order; `own`: what is held under the images' ids."""
     # Bytes count as held once their figures are there too: a run killed between the two tables decodes again.
-    described = _held(warehouse, dataset, "image_properties", ("image_id", "sha256"))
-    known = held.select(["image_id", "sha256"]).join(described, ["image_id", "sha256"], join_type="inner")
+    figures = ("image_id", "sha256")
+    described = held_of(warehouse, dataset, "image_properties", figures, "image_id", own["image_id"])
+    known = own.select(["image_id", "sha256"]).join(described, ["image_id", "sha256"], join_type="inner")
     sha256 = look_up(records["image_id"], known, "image_id")["sha256"]
     readable = records.append_column("held_sha256", sha256).filter(pc.is_null(records["refused_by"]))
     return readable.select([*REQUESTS.names, "shuffle_key"]).sort_by("shuffle_key").select(REQUESTS.names)
 
 
-def _as_held(source: Source, requests: pa.Table, held: pa.Table) -> pa.Table:
+def _as_held(source: Source, requests: pa.Table, own: pa.Table) -> pa.Table:
     """`DECODED` rows for files that are known to be as they were when they landed: these are not read again."""
     maybe = requests.filter(pc.is_in(requests["source_uri"], value_set=pa.array(list(source.unread), STRING)))
-    place = look_up(maybe["held_sha256"], held, "sha256")["source_uri"]
+    place = look_up(maybe["held_sha256"], own, "sha256")["source_uri"]
     same = maybe.filter(pc.fill_null(pc.equal(place, maybe["source_uri"]), False))
     sizes = [source.unread[path] for path in same["source_uri"].to_pylist()]
     rows = {"ordinal": same["ordinal"], "sha256": same["held_sha256"], "size_bytes": pa.array(sizes, LONG)}

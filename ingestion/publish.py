@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from ingestion.held import held, held_of
 from ingestion.parts import with_content
 from ingestion.quarantine import quarantine_rows
 from ingestion.read_images import decoded_bytes, frame
@@ -74,8 +75,7 @@ def land(
 ) -> dict[str, Change]:
     """Accepted candidates -> their tables."""
     merge = partial(merge_arrow, warehouse)
-    where = pc.field("dataset") == source.dataset
-    categories = labelled(accepted["categories"], delta.read(warehouse, "categories", columns=CATEGORY, where=where))
+    categories = labelled(accepted["categories"], held(warehouse, source.dataset, "categories", CATEGORY))
     parts = pc.unique(decoded["part"].drop_null()).to_pylist()
     figures = properties(accepted["images"], decoded)
     images = stamped(accepted["images"], "images", run)
@@ -86,7 +86,7 @@ def land(
         ),
         "image_properties": merge("image_properties", stamped(figures, "image_properties", run), compare=["sha256"]),
         "images": _publish_images(
-            spark, warehouse, images, parts, folder, where, (*IMAGE, "source_uri") if by_reference else IMAGE
+            spark, warehouse, source.dataset, images, parts, folder, (*IMAGE, "source_uri") if by_reference else IMAGE
         ),
         "annotations": merge(
             "annotations",
@@ -109,16 +109,16 @@ def settle(warehouse: Warehouse, source: Source, refused: Mapping[str, pa.Table]
 def _publish_images(
     spark: "SparkSession",
     warehouse: Warehouse,
+    dataset: str,
     rows: pa.Table,
     parts: Sequence[str],
     folder: Path,
-    where: pc.Expression,
     compare: Sequence[str],
 ) -> Change:
     """Compared on the driver, without bytes. New rows are streamed from the parts; Spark merges what has changed."""
     with warehouse.lock("images"):
-        held = delta.read(warehouse, "images", columns=("image_id", *compare), where=where)
-        added, changed = _split(rows, held, compare)
+        before = held_of(warehouse, dataset, "images", ("image_id", *compare), "image_id", rows["image_id"])
+        added, changed = _split(rows, before, compare)
         if changed.num_rows:
             again = frame(spark, changed, folder / "changed").selectExpr("*", "'updated' AS kind")
             update(spark, warehouse, IMAGES, again.join(_bytes(spark, parts), "ordinal", "left"))
@@ -136,19 +136,17 @@ def _bytes(spark: "SparkSession", parts: Sequence[str]) -> "DataFrame":
 
 def stale_annotations(warehouse: Warehouse, source: Source, accepted: Mapping[str, pa.Table]) -> pa.Table:
     """Keys of annotations that the table holds of the source's images, and the source has no longer."""
-    where = pc.field("dataset") == source.dataset
-    held = delta.read(warehouse, "annotations", columns=("dataset", "annotation_id", "image_id"), where=where)
-    mine = pc.is_in(held["image_id"], value_set=accepted["images"]["image_id"].combine_chunks())
-    stated = pc.is_in(held["annotation_id"], value_set=accepted["annotations"]["annotation_id"].combine_chunks())
-    return held.filter(pc.and_(mine, pc.invert(stated)))
+    keys, images = ("dataset", "annotation_id", "image_id"), accepted["images"]["image_id"]
+    there = held_of(warehouse, source.dataset, "annotations", keys, "image_id", images)
+    stated = pc.is_in(there["annotation_id"], value_set=accepted["annotations"]["annotation_id"].combine_chunks())
+    return there.filter(pc.invert(stated))
 
 
 def resolved(warehouse: Warehouse, source: Source, refused: pa.ChunkedArray) -> pa.Table:
     """Keys of the source's rows of `quarantine` for records that are no longer refused: a file was mended, or came."""
-    where = pc.field("dataset") == source.dataset
-    held = delta.read(warehouse, "quarantine", columns=["record_hash", "source_uri"], where=where)
-    known = pc.is_in(held["record_hash"], value_set=refused.combine_chunks())
-    return held.filter(pc.and_not(pc.equal(held["source_uri"], str(source.path)), known))
+    uri = pa.chunked_array([[str(source.path)]])
+    mine = held_of(warehouse, source.dataset, "quarantine", ["record_hash", "source_uri"], "source_uri", uri)
+    return mine.filter(pc.invert(pc.is_in(mine["record_hash"], value_set=refused.combine_chunks())))
 
 
 def _split(rows: pa.Table, held: pa.Table, compare: Sequence[str]) -> tuple[pa.Table, pa.Table]:

@@ -15,6 +15,7 @@ import msgspec
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from ingestion.held import held_of
 from ingestion.load import judge_source
 from ingestion.publish import land, settle
 from ingestion.quarantine import places_of, records_of
@@ -73,8 +74,8 @@ def _taken(warehouse: Warehouse, dataset: str, rows: Sequence[Mapping[str, Any]]
     for name, column in (("images", "image_id"), ("annotations", "annotation_id"), ("categories", "category_id")):
         again = [row for row in rows if row["table_name"] == name and row["typed"] and _breaks(row, f"{column}_unique")]
         ids = pa.array([msgspec.json.decode(row["typed"])[column] for row in again], LONG)
-        held = delta.read(warehouse, name, columns=[column], where=pc.field("dataset") == dataset)[column]
-        found[name] = ids.filter(pc.is_in(ids, value_set=held.combine_chunks()))
+        there = held_of(warehouse, dataset, name, [column], column, pa.chunked_array([ids]))
+        found[name] = there[column].combine_chunks()
     return found
 
 
@@ -92,8 +93,8 @@ def _replay_source(
     dataset, uri = row["dataset"], row["source_uri"]
     run = Run(dataset, new_run_id("replay"), datetime.now(UTC))
     with alone(warehouse, f"ingest {dataset}"), staging(warehouse, run.run_id) as folder:
-        refused = delta.read(warehouse, "quarantine", where=pc.field("dataset") == dataset).to_pylist()
-        mine = [record for record in refused if record["source_uri"] == uri]
+        where = (pc.field("dataset") == dataset) & (pc.field("source_uri") == uri)
+        mine = delta.read(warehouse, "quarantine", where=where).to_pylist()
         source = Source(
             path=Path(uri),
             format=row["format"],

@@ -11,11 +11,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from ingestion.held import held_of
 from ingestion.quarantine import by_rule
 from ingestion.read_masks import mask_requests
 from ingestion.rows import Run
 from ingestion.source import Source
-from lakesight import delta
 from lakesight.sections import IngestConfig
 from lakesight.tables import SOURCES
 from lakesight.warehouse import Warehouse
@@ -60,9 +60,9 @@ def kept(warehouse: Warehouse, source: Source) -> dict[str, int]:
     """How many of the source's ids each table holds: fewer than before, and someone has removed rows."""
     found = {}
     for name, column in (("images", "image_id"), ("annotations", "annotation_id"), ("categories", "category_id")):
-        held = delta.read(warehouse, name, columns=[column], where=pc.field("dataset") == source.dataset)[column]
-        stated = pc.unique(getattr(source.records, name)[column])
-        found[name] = int(pc.sum(pc.is_in(stated, value_set=held.combine_chunks(), skip_nulls=True)).as_py() or 0)
+        stated = getattr(source.records, name)[column]
+        there = held_of(warehouse, source.dataset, name, [column], column, stated)
+        found[name] = int(pc.count_distinct(there[column]).as_py())
     return found
 
 
