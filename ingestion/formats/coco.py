@@ -25,7 +25,7 @@ from ingestion.formats.json_records import (
     text,
 )
 from ingestion.formats.text_ids import NO_KEYS, IdKinds, as_written
-from ingestion.formats.windows import RAWS, Bytes, Decoders, in_utf8
+from ingestion.formats.windows import RAWS, Bytes, Decoders
 from ingestion.records import CATEGORY_RECORDS, IMAGE_RECORDS, Records
 from lakesight.errors import FormatError
 
@@ -49,12 +49,11 @@ class _Category(msgspec.Struct):
 
 
 def parse(data: Bytes, where: str) -> Records:
-    """The records of a COCO file; `where` names it in errors.
+    """The records of a COCO file in UTF-8; `where` names it in errors.
 
     Raises:
         FormatError: not JSON, not COCO, several flavours at once, or no record of a kind can be read.
     """
-    data = in_utf8(data)
     lists: dict[str, list[msgspec.Raw]] = {}
     pieces: list[Read] = []
     info: dict[str, str] = {}

@@ -1,12 +1,16 @@
 """An open file whose parts are read as they are asked for (no engine)."""
 
+import codecs
+import json
 import stat
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from io import FileIO
 from pathlib import Path
 
-from ingestion.formats.windows import Bytes, in_utf8
+from ingestion.formats.windows import PIECE, Bytes
 from lakesight.errors import UserError
 
 
@@ -47,4 +51,16 @@ def file_bytes(path: Path) -> Iterator[Bytes]:
             fix="check --annotations",
         ) from error
     with file:
-        yield in_utf8(FileBytes(file, size))
+        encoding = json.detect_encoding(file.read(4))
+        if encoding.startswith("utf-8"):
+            yield FileBytes(file, size)
+        else:
+            with tempfile.TemporaryFile(buffering=0) as copy:
+                yield FileBytes(copy, _write_in_utf8(file, encoding, copy))
+
+
+def _write_in_utf8(file: FileIO, encoding: str, copy: FileIO) -> int:
+    """Write a file's text, as some write JSON in UTF-16 or UTF-32; returns the bytes."""
+    file.seek(0)
+    texts = codecs.iterdecode(iter(partial(file.read, PIECE), b""), encoding, errors="replace")
+    return sum(copy.write(text.encode()) for text in texts)

@@ -66,12 +66,6 @@ class _List(NamedTuple):
     """Behind its bracket, if something follows."""
 
 
-def in_utf8(data: Bytes) -> Bytes:
-    """The same text as UTF-8: some write JSON as UTF-16 or UTF-32, which is then in memory whole."""
-    encoding = json.detect_encoding(data[:4])
-    return data if encoding.startswith("utf-8") else data[: len(data)].decode(encoding, errors="replace").encode()
-
-
 def members(data: Bytes, arrays: Decoders, where: str, size: int = PIECE) -> Iterator[Piece]:
     """The members of a JSON object in its order; an array under one of `arrays` in pieces, the last maybe empty.
 

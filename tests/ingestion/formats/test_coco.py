@@ -328,11 +328,6 @@ def test_what_is_text_stays(written):
     assert found.info == {"x": "NaN", "y": "\ufffd"} or found.info["x"] == '"NaN"'
 
 
-def test_utf_16_is_json_too():
-    text = json.dumps({"images": [IMAGE], "annotations": [BOX], "categories": [CATEGORY]})
-    assert coco.parse(text.encode("utf-16"), "f.json").annotations["annotation_id"].to_pylist() == [BOX["id"]]
-
-
 @pytest.mark.parametrize(
     "written", ["[]", "null", '{"counts": [0, 12], "size": [3, 4]}', '{"counts":"0;NaN","size":[3,4]}']
 )
