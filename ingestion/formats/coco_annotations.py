@@ -119,7 +119,8 @@ def see_ids(ids: IdKinds, piece: Read) -> None:
     if isinstance(piece, bytes):
         ids.see("annotations", map(bytes, RAWS.decode(piece)))
     else:
-        ids.numbers("annotations")
+        columns = {"id": "annotation_id", "image_id": "image_id", "category_id": "category_id"}
+        ids.numbers("annotations", [key for key, name in columns.items() if piece[name].null_count < piece.num_rows])
 
 
 def annotation_records(

@@ -55,6 +55,7 @@ class _Listed(msgspec.Struct, gc=False):
     id: int
 
 
+ID_KEYS = ("id", "image_id", "category_id")
 LISTED = msgspec.json.Decoder(list[_Listed])
 BOXED = msgspec.json.Decoder(list[_Boxed])
 
@@ -96,7 +97,7 @@ def _look_through(found: Survey, data: Bytes, where: str, size: int) -> None:
     decoders: Decoders = {"images": LISTED, "annotations": BOXED, "categories": RAWS}
     for piece in coco_members(data, where, decoders, size):
         if piece.key in LISTS and piece.records and piece.key != "categories":
-            found.ids.numbers(piece.key)
+            found.ids.numbers(piece.key, _with_numbers(piece.records))
         elif piece.key in LISTS:
             found.ids.see(piece.key, map(bytes, RAWS.decode(piece.text)))
         if piece.key == "annotations":
@@ -113,6 +114,11 @@ def _look_through(found: Survey, data: Bytes, where: str, size: int) -> None:
             found.notes += left_out(piece)
     found.flavour = one_flavour(kinds, where)
     require_categories(has_categories, found.flavour, where)
+
+
+def _with_numbers(records: Sequence[_Listed | _Boxed]) -> list[str]:
+    """The keys under which they have ids, which are numbers then."""
+    return [key for key in ID_KEYS if any(getattr(one, key, None) is not None for one in records)]
 
 
 def flavours_in(piece: Piece) -> Counter[Flavour]:

@@ -41,9 +41,9 @@ class IdKinds:
         self._numbers: set[tuple[str, str]] = set()
         self._texts: set[tuple[str, str]] = set()
 
-    def numbers(self, name: str) -> None:
-        """A list has records whose ids are numbers."""
-        self._numbers.update((name, key) for key in _KEYS[name])
+    def numbers(self, name: str, keys: Iterable[str]) -> None:
+        """A list has records in which the ids under these keys are numbers."""
+        self._numbers.update((name, key) for key in keys)
 
     def see(self, name: str, records: Iterable[bytes]) -> None:
         """JSON of records of a list, which may be anything."""

@@ -1,13 +1,17 @@
 """Parts of a COCO file: what is decoded in one go says the same as a look at each record."""
 
 import json
+import random
 from collections import Counter
+from contextlib import suppress
 
 import pytest
 
+from ingestion.formats.coco import parse
 from ingestion.formats.coco_annotations import flavours
 from ingestion.formats.coco_parts import BOXED, flavours_in, parts, survey
 from ingestion.formats.windows import RAWS, members
+from lakesight.errors import FormatError
 
 BOX = [1, 2, 3, 4]
 
@@ -80,3 +84,61 @@ def test_a_file_without_anything_has_one_part():
     data = b'{"images": [], "categories": []}'
     with survey(data, "f.json", 400, allow_orphans=False) as rest:
         assert [(part.images.num_rows, done) for part, done in parts(data, rest, "f.json", 400)] == [(0, len(data))]
+
+
+IDS = {
+    "numbers": [*range(-2, 12)],
+    "texts": ["cam-1", "cam-2", "7", "0007", "é"],
+    "anything": [3, 4.0, "t", "5", None, True, 2**70, -(2**63), 2**63 - 1, 1.5, [1], {}],
+}
+
+
+def random_file(rng):
+    """A file with ids of one kind, or of all, on either side; some records have none."""
+    of_images, of_annotations = rng.choice([*IDS.values()]), rng.choice([*IDS.values()])
+
+    def stated(ids):
+        return {"id": rng.choice(ids)} if rng.random() < 0.9 else {}
+
+    images = [stated(of_images) | {"file_name": f"{i}.jpg"} for i in range(rng.randint(1, 14))]
+    annotations = [
+        stated(of_annotations) | {"image_id": rng.choice(of_images), "category_id": 1, "bbox": rng.choice([BOX, None])}
+        for _ in range(rng.randint(1, 30))
+    ]
+    lists = [("images", images), ("annotations", annotations), ("categories", [{"id": 1, "name": "c"}])]
+    return json.dumps(dict(rng.sample(lists, 3))).encode()
+
+
+def rows(table):
+    found = table.drop_columns("ordinal").to_pylist()
+    return Counter(json.dumps(row, default=str, sort_keys=True) for row in found)
+
+
+def in_one(whole):
+    return rows(whole.annotations), set(rows(whole.images))
+
+
+def in_parts(data, size):
+    """As `in_one`; each annotation comes with its image."""
+    with survey(data, "f.json", size, allow_orphans=True) as rest:
+        found = [part for part, _ in parts(data, rest, "f.json", size)]
+    listed = {id_ for part in found for id_ in part.images["image_id"].to_pylist()}
+    for part in found:
+        assert set(part.annotations["image_id"].to_pylist()) & listed <= {None, *part.images["image_id"].to_pylist()}
+    annotations = sum((rows(part.annotations) for part in found), Counter())
+    return annotations, set().union(*(rows(part.images) for part in found))
+
+
+@pytest.mark.parametrize("seed", range(50))
+def test_parts_have_what_the_file_has(seed):
+    rng = random.Random(seed)
+    data, size = random_file(rng), rng.choice([60, 150, 400])
+    with suppress(FormatError):  # none of its records can be read, which may be so of a part
+        assert in_parts(data, size) == in_one(parse(data, "f.json"))
+
+
+def test_a_piece_without_ids_says_nothing_of_what_ids_are():
+    boxes = [{"image_id": 1, "bbox": BOX, "category_id": 1}, {"id": "a", "image_id": 1, "bbox": BOX, "category_id": 1}]
+    file = {"images": [{"id": 1, "file_name": "1.jpg"}], "annotations": boxes, "categories": [{"id": 1, "name": "c"}]}
+    data = json.dumps(file).encode()
+    assert in_parts(data, 60) == in_one(parse(data, "f.json"))
