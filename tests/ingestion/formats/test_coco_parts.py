@@ -133,8 +133,10 @@ def in_parts(data, size):
 def test_parts_have_what_the_file_has(seed):
     rng = random.Random(seed)
     data, size = random_file(rng), rng.choice([60, 150, 400])
+    expected = None
     with suppress(FormatError):  # none of its records can be read, which may be so of a part
-        assert in_parts(data, size) == in_one(parse(data, "f.json"))
+        expected = in_one(parse(data, "f.json"))
+    assert expected is None or in_parts(data, size) == expected
 
 
 def test_a_piece_without_ids_says_nothing_of_what_ids_are():
