@@ -16,6 +16,7 @@ import pytest
 
 from lakesight import cluster, config, delta, sections, shapes
 from lakesight import spark as spark_session
+from lakesight.collector import look_at_all_seldom
 from lakesight.tables import TABLES, TIME
 from lakesight.warehouse import Warehouse, create_warehouse
 from training import fit, register
@@ -39,8 +40,9 @@ FIRST = (
 
 
 def pytest_configure(config):
-    """For every JVM of the run: the session's, the server's, those of commands."""
+    """For every JVM of the run: the session's, the server's, those of commands; and the collector as in a command."""
     os.environ["SPARK_SUBMIT_OPTS"] = JVM
+    look_at_all_seldom()
 
 
 def pytest_collection_modifyitems(items):
