@@ -20,6 +20,7 @@ _ENVIRONMENT = {
     "OMP_WAIT_POLICY": "PASSIVE",
     # How soon the end of a run is seen, beside how soon a dead worker is.
     "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.5",
+    "RAY_preload_python_modules": "lakesight.ray_worker",  # in each worker; one that lacks it starts all the same
 }
 """Ray reads it when it is imported. What is set already stays."""
 WATCHER = "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER"

@@ -1,6 +1,7 @@
 """Shared engines: one Spark session, one Ray cluster, a fresh warehouse a test."""
 
 import json
+import logging
 import os
 import signal
 import socket
@@ -16,6 +17,8 @@ import pytest
 
 from lakesight import cluster, config, delta, sections, shapes
 from lakesight import spark as spark_session
+from lakesight.cli import app as cli
+from lakesight.collector import look_at_all_seldom
 from lakesight.tables import TABLES, TIME
 from lakesight.warehouse import Warehouse, create_warehouse
 from training import fit, register
@@ -39,8 +42,9 @@ FIRST = (
 
 
 def pytest_configure(config):
-    """For every JVM of the run: the session's, the server's, those of commands."""
+    """For every JVM of the run: the session's, the server's, those of commands; and the collector as in a command."""
     os.environ["SPARK_SUBMIT_OPTS"] = JVM
+    look_at_all_seldom()
 
 
 def pytest_collection_modifyitems(items):
@@ -82,6 +86,22 @@ def spark(tmp_path_factory):
     session = spark_session.session(made, settings)
     yield session
     session.stop()
+
+
+@pytest.fixture
+def run(capsys, monkeypatch):
+    """Run `lakesight ARGS` in this process: (exit code, stdout, stderr)."""
+
+    def _run(*args):
+        monkeypatch.setattr(sys, "argv", ["lakesight", *(str(arg) for arg in args)])
+        handlers = logging.getLogger().handlers[:]
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        logging.getLogger().handlers[:] = handlers
+        out = capsys.readouterr()
+        return ended.value.code or 0, out.out, out.err
+
+    return _run
 
 
 @dataclass(frozen=True)

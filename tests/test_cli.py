@@ -4,7 +4,6 @@ import json
 import logging
 import shutil
 import socket
-import sys
 from pathlib import Path
 
 import pyarrow as pa
@@ -15,22 +14,6 @@ from lakesight import logs
 from lakesight.cli import app as cli
 from lakesight.cli.options import seconds
 from lakesight.tables import QUARANTINE
-
-
-@pytest.fixture
-def run(capsys, monkeypatch):
-    """Run `lakesight ARGS` in this process: (exit code, stdout, stderr)."""
-
-    def _run(*args):
-        monkeypatch.setattr(sys, "argv", ["lakesight", *(str(arg) for arg in args)])
-        handlers = logging.getLogger().handlers[:]
-        with pytest.raises(SystemExit) as ended:
-            cli.main()
-        logging.getLogger().handlers[:] = handlers
-        out = capsys.readouterr()
-        return ended.value.code or 0, out.out, out.err
-
-    return _run
 
 
 @pytest.fixture

@@ -12,6 +12,7 @@ import typer
 from rich.console import Console
 
 from lakesight.cli import explore, export, ingest, quality, quarantine, samples, scoring, server, setup, training
+from lakesight.collector import look_at_all_seldom
 from lakesight.errors import UserError, of_full_disk
 
 app = typer.Typer(
@@ -30,6 +31,7 @@ for verbs in (quality, training, scoring, explore, server, setup):
 
 def main() -> None:
     """Entry point: user errors end in their message and exit 2, defects in a pointer to the log and exit 3."""
+    look_at_all_seldom()
     try:
         app()
     except UserError as error:

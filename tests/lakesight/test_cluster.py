@@ -1,10 +1,13 @@
-"""A private Ray ends with its block, whatever still reads from it."""
+"""A private Ray ends with its block, whatever still reads from it; its workers are set up as ours."""
 
+import gc
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from lakesight.collector import ROUNDS
 
 ROOT = Path(__file__).parents[2]
 BROKEN_OFF = """
@@ -32,3 +35,10 @@ print("went on")
 def test_an_iteration_that_is_broken_off_does_not_end_the_process():
     done = subprocess.run([sys.executable, "-c", BROKEN_OFF], cwd=ROOT, capture_output=True, text=True, timeout=120)
     assert (done.returncode, done.stdout) == (0, "went on\n"), done.stderr
+
+
+def test_workers_of_a_ray_of_ours_look_at_all_objects_seldom(ray_cluster):
+    import ray
+
+    thresholds = ray.get(ray.remote(lambda: gc.get_threshold()).remote())
+    assert thresholds[2] == ROUNDS

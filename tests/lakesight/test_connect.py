@@ -19,10 +19,10 @@ from lakesight import connect
 from lakesight.connect import ServerGone
 from lakesight.errors import SetupError
 
-ENDLESS = "SELECT count(*) FROM range(1000000) a JOIN range(1000000) b ON a.id % 7 <> b.id % 11"
-
-
-ASLEEP = "SELECT java_method('java.util.concurrent.locks.LockSupport', 'parkNanos', 30 * 1000000000L) FROM range(0, 1)"
+PARK = "java_method('java.util.concurrent.locks.LockSupport', 'parkNanos', {} * 1000000L)"
+ASLEEP = f"SELECT {PARK.format(30_000)} FROM range(0, 1)"
+ENDLESS = f"SELECT max(slept) FROM (SELECT {PARK.format(50)} AS slept FROM range(0, 1000000000, 1, 1))"
+"""Asleep for the most part: what waits for its server to end does not take the cores from what ends it."""
 IMPATIENT = """
 import sys
 from lakesight import connect

@@ -16,8 +16,7 @@ from quality.check import check
 CHECK = """
 import os, signal, sys
 from pathlib import Path
-from lakesight.config import Config
-from lakesight.sections import SparkConfig
+from lakesight import config, demo
 from lakesight.warehouse import Warehouse
 from quality import check, expectations
 
@@ -25,7 +24,8 @@ def die(*_, **__):
     os.kill(os.getpid(), signal.SIGKILL)
 
 {before}
-check.check(Warehouse(Path(sys.argv[1])), Config(spark=SparkConfig(driver_memory="1g")))
+# The demo's: that JVM lives for one check, of a few rows.
+check.check(Warehouse(Path(sys.argv[1])), config.load(demo.CONFIG, ["spark.driver_memory=1g"]))
 """
 POINTS = {
     # The first page is written, the index is not.

@@ -55,11 +55,11 @@ def test_a_sweep_leaves_its_trials_and_is_re_used(shapes_warehouse, quick_config
 
 @pytest.mark.slow
 def test_a_trial_that_only_the_user_can_mend_is_not_tried_again(shapes_warehouse, quick_config, ray_cluster):
-    """One learning rate lets the loss explode; the other trial is the best, and the sweep ends as ever."""
+    """One learning rate lets the loss explode; another trial in the same process is the best, and the sweep ends as ever."""
     warehouse = shapes_warehouse()
     settings = replace(
         quick_config,
-        {"tune.trials": 3, "tune.max_concurrent": 3, "tune.scheduler": "asha", "tune.grace_steps": 3}
+        {"tune.trials": 3, "tune.scheduler": "asha", "tune.grace_steps": 3}
         | {"tune.space": {"train.lr": {"choice": [1e-4, 1e30]}}, "train.max_failures": 3, "train.warmup_steps": 0}
         | {"train.steps": 6, "train.val_every": 3, "train.seed": 2},
     )
