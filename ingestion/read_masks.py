@@ -1,6 +1,6 @@
 """Spark glue: the masks of panoptic segments, read from their PNGs, each file once, in Spark tasks."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -95,10 +95,14 @@ def read_one(source_uri: str, image_id: int, ordinals: list[int], segment_ids: l
     return rows
 
 
-def completed(annotations: pa.Table, masks: pa.Table) -> pa.Table:
-    """`ANNOTATION_RECORDS` with what `MASKS` say of them; what is wrong with a file's pixels is a row more."""
+def completed(annotations: pa.Table, masks: pa.Table, better: Collection[str] = ()) -> pa.Table:
+    """`ANNOTATION_RECORDS` with what `MASKS` say of them; what is wrong with a file's pixels is a row more.
+
+    What is there stays, but in the columns `better`, which a mask knows better.
+    """
     mine = look_up(annotations["ordinal"], masks, "ordinal")
     columns = {name: pc.coalesce(annotations[name], mine[name]) for name in ("segmentation", "area", "bbox")}
+    columns |= {name: pc.coalesce(mine[name], annotations[name]) for name in better}
     broken = pc.if_else(pc.is_valid(mine["why"]), MASK_RULE, pa.scalar(None, STRING))
     columns |= {
         "refused_by": pc.coalesce(annotations["refused_by"], broken),

@@ -85,6 +85,33 @@ def records_table(schema: pa.Schema, rows: list[dict[str, object]]) -> pa.Table:
     return pa.Table.from_pylist([{**row, "ordinal": place} for place, row in enumerate(rows)], schema=schema)
 
 
+class GrowingTable:
+    """Rows that are added one by one, most of them in Arrow already: as dicts they would take ten times the memory."""
+
+    CHUNK_ROWS = 5_000
+
+    def __init__(self, schema: pa.Schema) -> None:
+        """No rows."""
+        self._tables = [schema.empty_table()]
+        self._rows: list[Mapping[str, Any]] = []
+        self.num_rows = 0
+
+    def add(self, row: Mapping[str, Any]) -> None:
+        """Columns that are left out are NULL."""
+        self._rows.append(row)
+        self.num_rows += 1
+        if len(self._rows) == self.CHUNK_ROWS:
+            self._tables.append(self._as_table())
+            self._rows = []
+
+    def table(self) -> pa.Table:
+        """All rows."""
+        return pa.concat_tables([*self._tables, self._as_table()])
+
+    def _as_table(self) -> pa.Table:
+        return pa.Table.from_pylist(self._rows, schema=self._tables[0].schema)
+
+
 def refused_annotation(stated: Mapping[str, Any], because: str) -> dict[str, Any]:
     """The record of an annotation that cannot be used; all other columns are NULL."""
     record = msgspec.json.encode(stated).decode()

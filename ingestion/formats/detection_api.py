@@ -122,10 +122,14 @@ def _box(corners: list[Any], name: Any, label: Any, others: dict[str, Any]) -> S
     return Stated(_name(name), _label(label), bbox, int(crowd == 1), attributes, broken)
 
 
+def masks_of(features: Features) -> list[bytes]:
+    """The PNGs of its objects, in their order; empty where one has none."""
+    return [mask for mask in features.get(OBJECT + "mask", []) if isinstance(mask, bytes)]
+
+
 def _masks(features: Features, count: int) -> tuple[list[bytes | None], str | None]:
     """(PNG of each of so many boxes, why there are none)."""
-    stated = features.get(OBJECT + "mask", [])
-    pngs = [mask for mask in stated if isinstance(mask, bytes)]
+    stated, pngs = features.get(OBJECT + "mask", []), masks_of(features)
     if len(pngs) < len(stated):
         return [None] * count, "its masks are numbers, and only PNGs are read"
     if pngs and len(pngs) != count:
