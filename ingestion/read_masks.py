@@ -10,10 +10,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ingestion.candidates import look_up
-from ingestion.formats.coco_annotations import PANOPTIC, RULE, SEGMENT_ID
+from ingestion.formats.coco_panoptic import PANOPTIC, SEGMENT_ID
 from ingestion.formats.json_records import refusal
 from ingestion.masks import read_segments, why_not
-from ingestion.records import ANNOTATION_RECORDS, Records
+from ingestion.records import ANNOTATION_RECORDS, ANNOTATION_RULE, Records
 from ingestion.tasks import in_tasks
 from lakesight.tables import BOX, DOUBLE, LONG, STRING
 
@@ -112,5 +112,7 @@ def completed(annotations: pa.Table, masks: pa.Table, better: Collection[str] = 
         annotations = annotations.set_column(annotations.schema.get_field_index(name), name, values)
     files = masks.filter(pc.is_null(masks["ordinal"])).to_pylist()
     after = (pc.max(annotations["ordinal"]).as_py() or 0) + 1
-    further = [refusal(after + n, file["record"].encode(), RULE, file["why"]) for n, file in enumerate(files)]
+    further = [
+        refusal(after + n, file["record"].encode(), ANNOTATION_RULE, file["why"]) for n, file in enumerate(files)
+    ]
     return pa.concat_tables([annotations, pa.Table.from_pylist(further, schema=ANNOTATION_RECORDS)])

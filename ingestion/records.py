@@ -60,6 +60,8 @@ CATEGORY_RECORDS = pa.schema(
         *_RECORD,
     ]
 )
+ANNOTATION_RULE = "annotation_record_valid"
+"""What an annotation breaks that is not as its format says."""
 SCHEMAS = {"images": IMAGE_RECORDS, "annotations": ANNOTATION_RECORDS, "categories": CATEGORY_RECORDS}
 STATED = {name: [c for c in schema.names if c not in dict(_RECORD)] for name, schema in SCHEMAS.items()}
 """The columns that a file states, by table."""
@@ -115,4 +117,4 @@ class GrowingTable:
 def refused_annotation(stated: Mapping[str, Any], because: str) -> dict[str, Any]:
     """The record of an annotation that cannot be used; all other columns are NULL."""
     record = msgspec.json.encode(stated).decode()
-    return {"record": record, "refused_by": "annotation_record_valid", "refused_because": because}
+    return {"record": record, "refused_by": ANNOTATION_RULE, "refused_because": because}

@@ -7,8 +7,9 @@ from typing import Any
 import msgspec
 import pyarrow.compute as pc
 
-from ingestion.formats.coco_annotations import LISTS, SEGMENT_ID
+from ingestion.formats.coco_annotations import LISTS
 from ingestion.formats.coco_members import coco_members
+from ingestion.formats.coco_panoptic import SEGMENT_ID
 from ingestion.formats.text_ids import TEXT_ID, number
 from ingestion.formats.windows import RAWS, Bytes
 from ingestion.records import Records
