@@ -31,6 +31,7 @@ from lakesight.tables import BINARY, INT, LONG, STRING
 
 OF_ITS_NAME = (errno.ENAMETOOLONG, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.EINVAL, errno.EILSEQ)
 """Errors of writing a file that are the record's fault."""
+SHARD = re.compile(r"-(\d+)-of-\d+(\.gz)?\Z", re.IGNORECASE)
 GZIP = b"\x1f\x8b\x08"
 PACKED_MASKS = pa.schema(
     [
@@ -59,14 +60,14 @@ class Found:
 
 def read_records(base: Path, name: str, classes: Mapping[int, str], unpacked: Callable[[], Path], found: Found) -> None:
     """Add what a file says; `unpacked`: the folder for its images, once there is one."""
-    stem = RECORD_FILE.sub("", name)
+    stem, shard = RECORD_FILE.sub("", name), SHARD.search(name)
     words = re.split(r"[^a-z]+", PurePosixPath(stem).name.lower())
     split = next((KNOWN[word] for word in words if word in KNOWN), None)
     for number, (features, offset, checksum) in enumerate(_records(base / name), start=1):
         try:
             if isinstance(features, Broken):
                 raise features
-            one = example(features, number)
+            one = example(features, f"{shard[1]}-{number:08d}" if shard else f"{number:08d}")
             # Under its file's name: `1.jpg` may be in train and in val.
             image = f"{stem}/{one.file_name}"
             if image in found.names:
@@ -97,13 +98,13 @@ def _add_objects(
         if stated.mask and not stated.broken:
             masked.append((found.annotations.num_rows, number))
         found.annotations.add(row)
-        if stated.label and (row_class := row.get("category_name")):
+        if stated.label is not None and (row_class := row.get("category_name")):
             found.labels.setdefault(row_class, stated.label)
     return masked
 
 
 def _object(place: str, image: str, number: int, stated: Stated, classes: Mapping[int, str]) -> dict[str, Any]:
-    numbered_class = classes.get(stated.label, f"label_{stated.label}") if stated.label else None
+    numbered_class = None if stated.label is None else classes.get(stated.label, f"label_{stated.label}")
     name = stated.name or numbered_class or NO_CLASS
     as_stated = {**stated.attributes, "name": name, "bbox": stated.bbox, "record": place, "object": number}
     if stated.broken:

@@ -221,6 +221,51 @@ def test_an_image_without_objects_and_one_of_a_class(read):
     assert (label["bbox"], label["image_level"], label["image_id"]) == (None, True, image_id("a/00000002.png"))
 
 
+def test_images_without_a_name_in_shards(read):
+    """Some may be empty; what is packed is known by its bytes, whatever the file is called."""
+    one, two = (framed(encoded(image__encoded=[pixels(seed)], image__class__label=[seed])) for seed in (0, 1))
+    shards = [one, b"", gzip.compress(two), two]
+    names = ["a.record-00000-of-04", "a.record-00001-of-04", "a.record-00002-of-04", "a.record-00003-of-04.gz"]
+    source = read(dict(zip(names, shards, strict=True)))
+    assert source.records.images["file_name"].to_pylist() == [f"a/0000{i}-00000001.img" for i in (0, 2, 3)]
+    assert source.records.categories["name"].to_pylist() == ["label_0", "label_1"]  # of whole images, 0 is one, too
+    assert source.records.categories["category_id"].to_pylist() == [0, 1]
+
+
+@pytest.mark.parametrize(
+    ("stated", "name", "reason"),
+    [
+        ({"text": [], "label": [2.0]}, "label_2", None),
+        ({"text": [], "label": [0]}, "object", None),
+        ({"text": [b"cat"], "label": [-1]}, "cat", None),
+        ({"text": [], "label": [2.5]}, None, "its class is no whole number from 0 to 2,147,483,647: 2.5"),
+        ({"text": [], "label": [b"2"]}, None, "no whole number .*: b'2'"),
+        ({"text": [b""], "label": [-1]}, None, "no whole number .*: -1"),
+        ({"text": [], "label": [2**63 - 1]}, None, "no whole number"),
+        ({"text": [7], "label": [1]}, None, "its class is no text: 7"),
+    ],
+)
+def test_a_class_of_another_type_costs_its_box(read, stated, name, reason):
+    classes = {f"image__object__class__{key}": values for key, values in stated.items()}
+    source = read({"a.tfrecord": framed(record(1, b"a.png", **classes))})
+    (box,) = source.records.annotations.to_pylist()
+    assert source.records.categories["name"].to_pylist() == ([] if name is None else [name])
+    assert box["refused_because"] is None if reason is None else re.search(reason, box["refused_because"])
+
+
+def test_what_is_not_one_value_each_stays_with_the_image(read):
+    more = {"keypoint__x": [0.25, 0.5], "is_crowd": [b"1"], "difficult": []}
+    stated = {f"image__object__{key}": values for key, values in more.items()}
+    source = read(
+        {"a.tfrecord": framed(record(image__depth=[bytes(range(256)) * 9], image__by=[b"caf\xe9"], **stated))}
+    )
+    assert dict(source.records.images["metadata"][0].as_py()) == {
+        "by": "caf\ufffd", "depth": "2,304 bytes that are no text", "object/keypoint/x": "[0.25,0.5]",
+    }  # fmt: skip
+    (box,) = source.records.annotations.to_pylist()
+    assert (box["iscrowd"], dict(box["attributes"])) == (0, {"is_crowd": "1"})
+
+
 def spoiled(change):
     """Three records, of which `change` spoils the second."""
     first, second, third = (framed(record(place, b"%d.png" % place)) for place in range(3))
@@ -237,6 +282,9 @@ def spoiled(change):
         pytest.param(lambda _: framed(b"\xff\xff"), "no tf.train.Example", [0, 2], id="no example"),
         pytest.param(lambda _: framed(b""), "no pixels", [0, 2], id="empty"),
         pytest.param(lambda _: framed(encoded(image__encoded=[5])), "no pixels", [0, 2], id="a number"),
+        pytest.param(
+            lambda _: framed(encoded(image__encoded=[pixels(1), pixels(2)])), "has 2 images", [0, 2], id="two images"
+        ),
         pytest.param(lambda _: framed(record(9, b"0.png")), "another record is of '0.png'", [0, 2], id="a name again"),
         pytest.param(lambda _: framed(record(9, b"../../x.png")), "leads out", [0, 2], id="out"),
         pytest.param(lambda _: framed(record(9, b"\xff.png")), "not UTF-8", [0, 2], id="no text"),
@@ -320,6 +368,7 @@ def test_a_bomb_is_not_unpacked():
         ("item { id: 1 name: 'a b' }\nitem {\n  name: \"c\"\n  id: 2\n}", {1: "a b", 2: "c"}),
         ('item { name: "/m/01" id: 7 display_name: "Dog" }', {7: "Dog"}),
         ('item { name: "x" }  item { id: 0 name: "none" } {', {0: "none"}),
+        ('item { name: "x" id: 99999999999999999999 }', {}),
         ("", {}),
     ],
 )
@@ -331,7 +380,7 @@ def test_names_of_windows_and_of_whole_paths():
     names = {b"C:\\pictures\\a.png": "pictures/a.png", b"/data/a.png": "data/a.png", "é.png".encode(): "é.png"}
     for stated, expected in names.items():
         features = {"image/encoded": [b"x"], "image/filename": [stated]}
-        assert example(features, 1).file_name == expected
+        assert example(features, "1").file_name == expected
 
 
 def test_without_its_packages(read, tmp_path, monkeypatch):
