@@ -23,8 +23,6 @@ CLASS = ("class/text", "class/label")
 MAX_LABEL = 2**31
 MAX_BINARY = 1_000
 """Bytes of a feature that is no text and stays one: of what is longer - a depth map - only its size is kept."""
-_ENTRY = re.compile(r"item\s*\{(.*?)\}", re.DOTALL)
-_KEY = re.compile(r"""\b(id|name|display_name)\s*:\s*(?:(\d+)|"([^"]*)"|'([^']*)')""")
 
 
 @dataclass(frozen=True)
@@ -60,7 +58,7 @@ def example(features: Features, unnamed: str) -> Example:
     """`unnamed`: what to call an image that states no name, before its suffix.
 
     Raises:
-        Broken: no pixels, a name that leads out, or lists of different lengths.
+        Broken: no image or several, a name that leads out, or lists of different lengths.
     """
     content = _first(features, "image/encoded")
     if not isinstance(content, bytes) or not content:
@@ -83,17 +81,6 @@ def example(features: Features, unnamed: str) -> Example:
 
 
 _OWN = ("image/encoded", "image/filename", "image/width", "image/height")
-
-
-def label_map(text: str) -> dict[int, str]:
-    """Id -> name of a `label_map.pbtxt`; the name to show counts, if there is one."""
-    found: dict[int, str] = {}
-    for entry in _ENTRY.finditer(text):
-        keys = {key: number or double or single for key, number, double, single in _KEY.findall(entry[1])}
-        name = keys.get("display_name") or keys.get("name")
-        if name and (id_ := keys.get("id", "")).isdigit() and int(id_) < MAX_LABEL:
-            found[int(id_)] = name
-    return found
 
 
 def _boxes(features: Features) -> tuple[list[Stated], Features]:

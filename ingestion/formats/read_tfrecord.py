@@ -12,9 +12,9 @@ from pathlib import Path
 
 from ingestion.formats.broken import Broken
 from ingestion.formats.bulk import numbered
-from ingestion.formats.detection_api import label_map
 from ingestion.formats.files import RECORD_FILE, find, read_small, require_folder
 from ingestion.formats.image_rows import with_rows
+from ingestion.formats.label_map import label_map
 from ingestion.formats.named import with_ids
 from ingestion.formats.tfrecord_records import Found, read_records
 from ingestion.records import Records

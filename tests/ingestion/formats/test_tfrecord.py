@@ -16,7 +16,8 @@ from pycocotools import mask as oracle
 
 from ingestion.formats import tfrecord
 from ingestion.formats.broken import Broken
-from ingestion.formats.detection_api import example, label_map
+from ingestion.formats.detection_api import example
+from ingestion.formats.label_map import label_map
 from ingestion.formats.read_tfrecord import read_tfrecord
 from ingestion.identity import annotation_id, image_id
 from ingestion.load import ingest
@@ -335,6 +336,9 @@ def test_a_box_that_is_none_costs_itself(read):
         ({"a.tfrecord": b"\x89PNG" * 9}, "its length has another checksum"),
         ({"a.tfrecord": framed(encoded(image=[b"x"]))}, "no pixels"),
         ({"a.tfrecord": framed(record()), "m.pbtxt": b"\xff"}, "label map cannot be read"),
+        ({"a.tfrecord": framed(record()), "m.pbtxt": b"item { id: 1\n name: cat }"}, "label map cannot be read: 2:8"),
+        ({"a.tfrecord": framed(record()), "m.pbtxt": b"item { id: 3000000000 }"}, "label map cannot be read: 1:12"),
+        ({"a.tfrecord": framed(record()), "m.pbtxt": b"item {" * 9999}, "label map cannot be read: .* too deep"),
     ],
 )
 def test_a_folder_that_is_none_writes_nothing(read, tmp_path, files, message):
@@ -367,8 +371,14 @@ def test_a_bomb_is_not_unpacked():
     [
         ("item { id: 1 name: 'a b' }\nitem {\n  name: \"c\"\n  id: 2\n}", {1: "a b", 2: "c"}),
         ('item { name: "/m/01" id: 7 display_name: "Dog" }', {7: "Dog"}),
-        ('item { name: "x" }  item { id: 0 name: "none" } {', {0: "none"}),
-        ('item { name: "x" id: 99999999999999999999 }', {}),
+        ('item { name: "x" }  item { id: 0 name: "none" }', {0: "none"}),
+        (
+            'item { id: 1 name: "p" keypoints { id: 0 label: "nose" } }  # one\nitem { id: 2 name: "b}" }',
+            {1: "p", 2: "b}"},
+        ),
+        (r"item { id: 1 name: 'caf\303\251' display_name: 'it\'s' 'two' }", {1: "it'stwo"}),
+        (r"item: <id: 1, name: 'caf\303\251'>", {1: "caf\u00e9"}),
+        ("node { name: 'a graph' }", {}),
         ("", {}),
     ],
 )
