@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Iterable, Mapping
+from itertools import count
 
 BITS = 52
 """JSON numbers and JavaScript hold integers below 2^53. Of 9,000 data sets of a million images, one has two alike."""
@@ -18,10 +19,15 @@ def annotation_id(file_name: str, place: int) -> int:
 
 
 def category_ids(names: Iterable[str], known: Mapping[str, int]) -> dict[str, int]:
-    """Name -> category_id: known names keep theirs, new ones count on from the largest in sorted order."""
+    """Name -> category_id: known names keep theirs, new ones count on from the largest in sorted order.
+
+    Where no number is larger, they take those that are free.
+    """
     new = sorted(set(names) - set(known))
-    first = max(known.values(), default=0) + 1
-    return {**known, **{name: first + place for place, name in enumerate(new)}}
+    taken = set(known.values())
+    first = max(taken, default=0) + 1
+    numbers = (number for number in count(first if first + len(new) <= 2**63 else 1) if number not in taken)
+    return {**known, **dict(zip(new, numbers, strict=False))}
 
 
 def hashed(text: str) -> int:

@@ -31,6 +31,7 @@ from ingestion.publish import publish
 from ingestion.quarantine import by_rule
 from ingestion.read_images import DECODED, REQUESTS, read_images
 from ingestion.read_masks import with_masks
+from ingestion.read_packed_masks import with_packed_masks
 from ingestion.seen import fingerprint, kept
 from ingestion.source import Source
 from lakesight import delta, spark
@@ -114,10 +115,7 @@ def _ingest(warehouse: Warehouse, config: Config, source: Source, seen: str) -> 
     with staging(warehouse, run_id) as folder:
         with step("Starting Spark"):
             session = spark.session(warehouse, config.spark)
-        if source.masks:
-            with step("Reading masks"):
-                records = with_masks(session, source.records, source.masks, folder / "masks")
-            source = replace(source, records=records)
+        source = _with_masks(session, source, folder / "masks")
         decoded, accepted, refused = judge_source(session, warehouse, config, source, folder)
         with step("Writing tables"):
             changes = publish(
@@ -125,6 +123,16 @@ def _ingest(warehouse: Warehouse, config: Config, source: Source, seen: str) -> 
                 by_reference=config.ingest.content == "reference",
             )  # fmt: skip
     return IngestReport(source.dataset, run_id, changes, by_rule(refused.values()), source.notes)
+
+
+def _with_masks(session: "SparkSession", source: Source, folder: Path) -> Source:
+    """The source with the masks that are still in PNGs."""
+    if not (source.masks or source.packed_masks):
+        return source
+    with step("Reading masks"):
+        if source.masks:
+            return replace(source, records=with_masks(session, source.records, source.masks, folder))
+        return replace(source, records=with_packed_masks(session, source.records, source.packed_masks, folder))
 
 
 def _unchanged(warehouse: Warehouse, source: Source, seen: str) -> IngestReport | None:

@@ -62,7 +62,9 @@ def read_mask(png: bytes) -> tuple[Mask, float]:
         Exception: the bytes do not decode as PNG (any kind), or there is no such pixel.
     """
     with Image.open(io.BytesIO(png), formats=("PNG",)) as image:
-        pixels = np.asarray(image.convert("L")) > 0  # [H, W]
+        # As grey the darkest colours would be black.
+        values = np.asarray(image if image.mode == "L" else image.convert("RGB"))  # [H, W] or [H, W, 3]
+    pixels: NDArray[np.bool_] = values > 0 if values.ndim == 2 else values.max(axis=2) > 0
     if not pixels.any():
         raise ValueError("it has no pixel")
     return _mask(pixels), float(pixels.mean())

@@ -31,7 +31,9 @@ def to_pixels(annotations: pa.Table) -> pa.Table:
             for value, size in zip(annotations[column].to_pylist(), sizes, strict=True)
         ]
         annotations = annotations.set_column(place, column, pa.array(values, annotations.schema.types[place]))
-    return annotations
+    # A row that is refused comes back by `quarantine replay`, and must not be scaled again.
+    left = pc.and_not(annotations["normalised"], marked)
+    return annotations.set_column(annotations.schema.get_field_index("normalised"), "normalised", left)
 
 
 def _box(xywh: list[float], width: int, height: int) -> list[float]:

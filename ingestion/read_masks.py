@@ -1,6 +1,6 @@
 """Spark glue: the masks of panoptic segments, read from their PNGs, each file once, in Spark tasks."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,10 +10,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ingestion.candidates import look_up
-from ingestion.formats.coco_annotations import PANOPTIC, RULE, SEGMENT_ID
+from ingestion.formats.coco_panoptic import PANOPTIC, SEGMENT_ID
 from ingestion.formats.json_records import refusal
 from ingestion.masks import read_segments, why_not
-from ingestion.records import ANNOTATION_RECORDS, Records
+from ingestion.records import ANNOTATION_RECORDS, ANNOTATION_RULE, Records
 from ingestion.tasks import in_tasks
 from lakesight.tables import BOX, DOUBLE, LONG, STRING
 
@@ -95,10 +95,14 @@ def read_one(source_uri: str, image_id: int, ordinals: list[int], segment_ids: l
     return rows
 
 
-def completed(annotations: pa.Table, masks: pa.Table) -> pa.Table:
-    """`ANNOTATION_RECORDS` with what `MASKS` say of them; what is wrong with a file's pixels is a row more."""
+def completed(annotations: pa.Table, masks: pa.Table, better: Collection[str] = ()) -> pa.Table:
+    """`ANNOTATION_RECORDS` with what `MASKS` say of them; what is wrong with a file's pixels is a row more.
+
+    What is there stays, but in the columns `better`, which a mask knows better.
+    """
     mine = look_up(annotations["ordinal"], masks, "ordinal")
     columns = {name: pc.coalesce(annotations[name], mine[name]) for name in ("segmentation", "area", "bbox")}
+    columns |= {name: pc.coalesce(mine[name], annotations[name]) for name in better}
     broken = pc.if_else(pc.is_valid(mine["why"]), MASK_RULE, pa.scalar(None, STRING))
     columns |= {
         "refused_by": pc.coalesce(annotations["refused_by"], broken),
@@ -108,5 +112,7 @@ def completed(annotations: pa.Table, masks: pa.Table) -> pa.Table:
         annotations = annotations.set_column(annotations.schema.get_field_index(name), name, values)
     files = masks.filter(pc.is_null(masks["ordinal"])).to_pylist()
     after = (pc.max(annotations["ordinal"]).as_py() or 0) + 1
-    further = [refusal(after + n, file["record"].encode(), RULE, file["why"]) for n, file in enumerate(files)]
+    further = [
+        refusal(after + n, file["record"].encode(), ANNOTATION_RULE, file["why"]) for n, file in enumerate(files)
+    ]
     return pa.concat_tables([annotations, pa.Table.from_pylist(further, schema=ANNOTATION_RECORDS)])

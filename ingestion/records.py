@@ -60,6 +60,8 @@ CATEGORY_RECORDS = pa.schema(
         *_RECORD,
     ]
 )
+ANNOTATION_RULE = "annotation_record_valid"
+"""What an annotation breaks that is not as its format says."""
 SCHEMAS = {"images": IMAGE_RECORDS, "annotations": ANNOTATION_RECORDS, "categories": CATEGORY_RECORDS}
 STATED = {name: [c for c in schema.names if c not in dict(_RECORD)] for name, schema in SCHEMAS.items()}
 """The columns that a file states, by table."""
@@ -85,7 +87,34 @@ def records_table(schema: pa.Schema, rows: list[dict[str, object]]) -> pa.Table:
     return pa.Table.from_pylist([{**row, "ordinal": place} for place, row in enumerate(rows)], schema=schema)
 
 
+class GrowingTable:
+    """Rows that are added one by one, most of them in Arrow already: as dicts they would take ten times the memory."""
+
+    CHUNK_ROWS = 5_000
+
+    def __init__(self, schema: pa.Schema) -> None:
+        """No rows."""
+        self._tables = [schema.empty_table()]
+        self._rows: list[Mapping[str, Any]] = []
+        self.num_rows = 0
+
+    def add(self, row: Mapping[str, Any]) -> None:
+        """Columns that are left out are NULL."""
+        self._rows.append(row)
+        self.num_rows += 1
+        if len(self._rows) == self.CHUNK_ROWS:
+            self._tables.append(self._as_table())
+            self._rows = []
+
+    def table(self) -> pa.Table:
+        """All rows."""
+        return pa.concat_tables([*self._tables, self._as_table()])
+
+    def _as_table(self) -> pa.Table:
+        return pa.Table.from_pylist(self._rows, schema=self._tables[0].schema)
+
+
 def refused_annotation(stated: Mapping[str, Any], because: str) -> dict[str, Any]:
     """The record of an annotation that cannot be used; all other columns are NULL."""
     record = msgspec.json.encode(stated).decode()
-    return {"record": record, "refused_by": "annotation_record_valid", "refused_because": because}
+    return {"record": record, "refused_by": ANNOTATION_RULE, "refused_because": because}

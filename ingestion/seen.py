@@ -38,6 +38,8 @@ def fingerprint(source: Source, config: IngestConfig) -> str:
     if source.masks:
         for uri in mask_requests(source.records.annotations, source.masks)["source_uri"].to_pylist():
             digest.update(repr((uri, _stat(uri))).encode())
+    if source.packed_masks is not None:  # with the checksum of each record
+        digest.update(_ipc(source.packed_masks))
     return digest.hexdigest()
 
 

@@ -39,6 +39,8 @@ class Source:
     """What to tell the user: files passed over, choices made."""
     masks: Path | None = None
     """The folder of the PNGs that hold the masks of panoptic segments: these are read later, in parallel."""
+    packed_masks: pa.Table | None = None
+    """`PACKED_MASKS`: where masks lie inside of TFRecord files: these are read later, too."""
     found: Mapping[str, str] = field(default_factory=dict)
     """`file_name` -> path of images that were looked for; all others are at `images / file_name`."""
     files: Mapping[str, str | None] = field(default_factory=dict)

@@ -13,7 +13,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ingestion.export.selection import File, Row, Selection, rows_of, written_ids
-from ingestion.formats.coco_annotations import FORMATS, PANOPTIC, SEGMENT_ID
+from ingestion.formats.coco_annotations import FORMATS
+from ingestion.formats.coco_panoptic import PANOPTIC, SEGMENT_ID
 from ingestion.formats.json_records import value
 from ingestion.formats.text_ids import TEXT_ID
 from ingestion.masks import write_segments

@@ -6,10 +6,9 @@ Segmentation stays the JSON it is: nothing here needs its numbers, and they are 
 
 What is about the whole image - captions, labels - has no box. COCO numbers captions apart from boxes, so that their
 ids would meet in one table: a caption is kept under `~id`, which is `-1 - id`, and goes back by the same sum.
-A panoptic file has an annotation an image; each of its segments becomes one here, its mask still in the PNG.
+Panoptic ones are in `ingestion/formats/coco_panoptic.py`.
 """
 
-import hashlib
 from collections import Counter
 from collections.abc import Sequence, Set
 from contextlib import suppress
@@ -21,32 +20,17 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ingestion.formats.json_records import (
-    NULL,
-    Int32,
-    Int64,
-    Typed,
-    each,
-    further,
-    json_or_none,
-    records,
-    refusal,
-    typed,
-)
-from ingestion.formats.text_ids import NO_KEYS, IdKinds, as_written, with_numbers
+from ingestion.formats.coco_panoptic import panoptic_segments
+from ingestion.formats.json_records import NULL, Crowd, Int32, Int64, each, further, json_or_none, records
+from ingestion.formats.text_ids import NO_KEYS, IdKinds, as_written
 from ingestion.formats.windows import RAWS, Piece
-from ingestion.records import ANNOTATION_RECORDS
+from ingestion.records import ANNOTATION_RECORDS, ANNOTATION_RULE
 from lakesight.errors import FormatError
 
 Flavour = Literal["instances", "captions", "panoptic", "labels"]
 FORMATS = {"instances": "coco", "captions": "coco_captions", "panoptic": "coco_panoptic", "labels": "coco_labels"}
 """What `sources.format` calls the flavours; keypoints files are instances with some keys more."""
 LISTS = ("images", "annotations", "categories")
-SEGMENT_ID, PANOPTIC = "segment_id", "panoptic"
-"""Attributes of a segment: its colour in the PNG as a number, and the keys of the annotation it came in, as JSON."""
-RULE = "annotation_record_valid"
-Crowd: TypeAlias = Int32 | bool | None
-"""COCO says 0 or 1; some writers Python's bools, and pandas null where it was not stated."""
 
 
 class _Box(msgspec.Struct, gc=False):
@@ -69,20 +53,6 @@ class _Caption(msgspec.Struct):
     id: Int64
     image_id: Int64
     caption: str
-
-
-class _Panoptic(msgspec.Struct):
-    image_id: Int64
-    file_name: str
-    segments_info: list[msgspec.Raw]
-
-
-class _Segment(msgspec.Struct):
-    id: Int32
-    category_id: Int64
-    bbox: list[float] | None = None
-    area: float | None = None
-    iscrowd: Crowd = 0
 
 
 class _Keys(msgspec.Struct):
@@ -210,7 +180,7 @@ def _flavour_of(raw: msgspec.Raw) -> Flavour | None:
 
 
 def _boxes(raws: Sequence[msgspec.Raw], text_ids: Set[str], whole_image: bool = False) -> pa.Table:
-    good, refused = each(raws, _Box, RULE, text_ids)
+    good, refused = each(raws, _Box, ANNOTATION_RULE, text_ids)
     known = set(_Box.__struct_fields__)
     others = [further(row.raw, known) | as_written(row.raw, text_ids) for row in good]
     columns = _box_columns([row.record for row in good], [row.ordinal for row in good], others, whole_image)
@@ -241,7 +211,7 @@ def _box_columns(
 
 
 def _captions(raws: Sequence[msgspec.Raw], text_ids: Set[str]) -> pa.Table:
-    good, refused = each(raws, _Caption, RULE, text_ids)
+    good, refused = each(raws, _Caption, ANNOTATION_RULE, text_ids)
     found: list[_Caption] = [row.record for row in good]
     columns = {
         "annotation_id": [~r.id for r in found],
@@ -255,60 +225,4 @@ def _captions(raws: Sequence[msgspec.Raw], text_ids: Set[str]) -> pa.Table:
     return records(ANNOTATION_RECORDS, columns, refused)
 
 
-def _panoptic(raws: Sequence[msgspec.Raw], text_ids: Set[str]) -> pa.Table:
-    good, refused = each(raws, _Panoptic, RULE, text_ids & {"image_id"})
-    refused = [row | {"ordinal": -1 - row["ordinal"]} for row in refused]  # segments are counted, not annotations
-    segments: list[tuple[_Panoptic, Typed, str]] = []
-    place = 0
-    for annotation in good:
-        shared = _shared(annotation.raw)
-        for raw in annotation.record.segments_info:
-            try:
-                numbered = with_numbers(bytes(raw), text_ids & {"category_id"})
-                segment = Typed(place, typed(numbered, _Segment), bytes(raw))
-                segments.append((annotation.record, segment, shared))
-            except msgspec.MsgspecError as error:
-                refused.append(refusal(place, _on_image(annotation.record, raw), RULE, str(error)))
-            place += 1
-    return records(ANNOTATION_RECORDS, _segment_columns(segments), refused)
-
-
-def _shared(raw: bytes) -> str:
-    """The annotation's own keys, `file_name` among them, as JSON."""
-    fields = msgspec.json.decode(raw, type=dict[str, msgspec.Raw])
-    return msgspec.json.encode({k: v for k, v in fields.items() if k not in ("image_id", "segments_info")}).decode()
-
-
-def _segment_columns(segments: Sequence[tuple[_Panoptic, Typed, str]]) -> dict[str, Any]:
-    found: list[_Segment] = [segment.record for _, segment, _ in segments]
-    known = set(_Segment.__struct_fields__)
-    return {
-        "annotation_id": [segment_annotation_id(a.image_id, s.record.id) for a, s, _ in segments],
-        "image_id": [annotation.image_id for annotation, _, _ in segments],
-        "category_id": [r.category_id for r in found],
-        "bbox": [r.bbox for r in found],
-        "area": [r.area for r in found],
-        "iscrowd": [int(r.iscrowd or 0) for r in found],
-        "attributes": [
-            {**further(s.raw, known), SEGMENT_ID: str(s.record.id), PANOPTIC: shared} for _, s, shared in segments
-        ],
-        "ordinal": [segment.ordinal for _, segment, _ in segments],
-        "record": [_on_image(annotation, segment.raw).decode() for annotation, segment, _ in segments],
-    }
-
-
-def _on_image(annotation: _Panoptic, segment: bytes) -> bytes:
-    """A segment's JSON with its image: that of another image may be the same but for that."""
-    with suppress(msgspec.MsgspecError):
-        fields = msgspec.json.decode(segment, type=dict[str, msgspec.Raw])
-        return msgspec.json.encode({"image_id": annotation.image_id, **fields})
-    return b"[%d, %b]" % (annotation.image_id, segment)
-
-
-def segment_annotation_id(image_id: int, segment_id: int) -> int:
-    """63 bits of sha256: segments are numbered within their image only, and the same one keeps its id."""
-    digest = hashlib.sha256(f"panoptic\n{image_id}\n{segment_id}".encode()).digest()
-    return int.from_bytes(digest[:8], "big") >> 1
-
-
-_READERS = {"instances": _boxes, "captions": _captions, "panoptic": _panoptic, "labels": _labels}
+_READERS = {"instances": _boxes, "captions": _captions, "panoptic": panoptic_segments, "labels": _labels}

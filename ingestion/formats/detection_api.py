@@ -20,8 +20,9 @@ NO_CLASS = "object"
 CORNERS = ("xmin", "ymin", "xmax", "ymax")
 BOX, OBJECT, WHOLE = "image/object/bbox/", "image/object/", "image/class/"
 CLASS = ("class/text", "class/label")
-_ENTRY = re.compile(r"item\s*\{(.*?)\}", re.DOTALL)
-_KEY = re.compile(r"""\b(id|name|display_name)\s*:\s*(?:(\d+)|"([^"]*)"|'([^']*)')""")
+MAX_LABEL = 2**31
+MAX_BINARY = 1_000
+"""Bytes of a feature that is no text and stays one: of what is longer - a depth map - only its size is kept."""
 
 
 @dataclass(frozen=True)
@@ -53,21 +54,23 @@ class Stated:
     """PNG."""
 
 
-def example(features: Features, place: int) -> Example:
-    """`place`: the record's in its file, from 1 on, for images without a name.
+def example(features: Features, unnamed: str) -> Example:
+    """`unnamed`: what to call an image that states no name, before its suffix.
 
     Raises:
-        Broken: no pixels, a name that leads out, or lists of different lengths.
+        Broken: no image or several, a name that leads out, or lists of different lengths.
     """
     content = _first(features, "image/encoded")
     if not isinstance(content, bytes) or not content:
         raise Broken("it has no pixels (`image/encoded`)")
-    boxes = _boxes(features)
+    if (count := len(features["image/encoded"])) > 1:
+        raise Broken(f"it has {count:,} images (`image/encoded`), and one was expected")
+    boxes, further = _boxes(features)
     masks, no_masks = _masks(features, len(boxes))
     masked = [replace(box, mask=mask) for box, mask in zip(boxes, masks, strict=True)]
-    rest = {key: values for key, values in features.items() if not key.startswith((OBJECT, WHOLE))}
+    rest = {key: values for key, values in features.items() if not key.startswith((OBJECT, WHOLE))} | further
     return Example(
-        file_name=_file_name(features, place),
+        file_name=_file_name(features, unnamed),
         content=content,
         width=_side(features, "image/width"),
         height=_side(features, "image/height"),
@@ -80,18 +83,8 @@ def example(features: Features, place: int) -> Example:
 _OWN = ("image/encoded", "image/filename", "image/width", "image/height")
 
 
-def label_map(text: str) -> dict[int, str]:
-    """Id -> name of a `label_map.pbtxt`; the name to show counts, if there is one."""
-    found: dict[int, str] = {}
-    for entry in _ENTRY.finditer(text):
-        keys = {key: number or double or single for key, number, double, single in _KEY.findall(entry[1])}
-        name = keys.get("display_name") or keys.get("name")
-        if name and keys.get("id", "").isdigit():
-            found[int(keys["id"])] = name
-    return found
-
-
-def _boxes(features: Features) -> list[Stated]:
+def _boxes(features: Features) -> tuple[list[Stated], Features]:
+    """(one each, what else is stated of objects, but not one value each: of keypoints)."""
     corners = [features.get(BOX + corner, []) for corner in CORNERS]
     count = len(corners[0])
     names, labels = (features.get(OBJECT + key, []) for key in CLASS)
@@ -101,31 +94,34 @@ def _boxes(features: Features) -> list[Stated]:
         said = ", ".join(f"{length} {key}" for key, length in lengths.items())
         raise Broken(f"its lists of objects have different lengths: {said}")
     known = {BOX + corner for corner in CORNERS} | {OBJECT + key for key in CLASS} | {OBJECT + "mask"}
-    others = {
-        key.removeprefix(OBJECT): values
-        for key, values in sorted(features.items())
-        if key.startswith(OBJECT) and key not in known and len(values) == count
-    }
-    return [
-        _box([c[i] for c in corners], _at(names, i), _at(labels, i), {k: v[i] for k, v in others.items()})
+    others = {k: values for k, values in sorted(features.items()) if k.startswith(OBJECT) and k not in known}
+    each = {key.removeprefix(OBJECT): values for key, values in others.items() if len(values) == count}
+    boxes = [
+        _box([c[i] for c in corners], _at(names, i), _at(labels, i), {k: v[i] for k, v in each.items()})
         for i in range(count)
     ]
+    return boxes, {key: values for key, values in others.items() if values and len(values) != count}
 
 
 def _box(corners: list[Any], name: Any, label: Any, others: dict[str, Any]) -> Stated:
-    crowd = others.pop("is_crowd", 0)
+    crowd = others.pop("is_crowd") if isinstance(others.get("is_crowd"), int | float) else 0
     attributes = {key: _text([value]) for key, value in others.items()}
     numbers = all(isinstance(value, int | float) and math.isfinite(value) for value in corners)
-    broken = None if numbers else f"its corners are no numbers: {corners}"
+    broken = _no_class(name, label) if numbers else f"its corners are no numbers: {corners}"
     xmin, ymin, xmax, ymax = corners
-    bbox = None if broken else [xmin, ymin, xmax - xmin, ymax - ymin]
-    return Stated(_name(name), _label(label), bbox, int(crowd == 1), attributes, broken)
+    bbox = [xmin, ymin, xmax - xmin, ymax - ymin] if numbers else None
+    number = _label(label) or None  # 0 is the background's
+    return Stated(_name(name), number, bbox, int(crowd == 1), attributes, broken)
+
+
+def masks_of(features: Features) -> list[bytes]:
+    """The PNGs of its objects, in their order; empty where one has none."""
+    return [mask for mask in features.get(OBJECT + "mask", []) if isinstance(mask, bytes)]
 
 
 def _masks(features: Features, count: int) -> tuple[list[bytes | None], str | None]:
     """(PNG of each of so many boxes, why there are none)."""
-    stated = features.get(OBJECT + "mask", [])
-    pngs = [mask for mask in stated if isinstance(mask, bytes)]
+    stated, pngs = features.get(OBJECT + "mask", []), masks_of(features)
     if len(pngs) < len(stated):
         return [None] * count, "its masks are numbers, and only PNGs are read"
     if pngs and len(pngs) != count:
@@ -136,8 +132,8 @@ def _masks(features: Features, count: int) -> tuple[list[bytes | None], str | No
 def _classes(features: Features) -> list[Stated]:
     """Classes of the whole image."""
     names, labels = (features.get("image/" + key, []) for key in CLASS)
-    count = max(len(names), len(labels))
-    return [Stated(_name(_at(names, i)), _label(_at(labels, i)), None, 0, {}) for i in range(count)]
+    stated = [(_at(names, i), _at(labels, i)) for i in range(max(len(names), len(labels)))]
+    return [Stated(_name(name), _label(label), None, 0, {}, _no_class(name, label)) for name, label in stated]
 
 
 def _at(values: Values, place: int) -> Any:
@@ -149,7 +145,17 @@ def _name(stated: Any) -> str | None:
 
 
 def _label(stated: Any) -> int | None:
-    return stated if isinstance(stated, int) and stated > 0 else None  # 0 is the background's
+    whole = isinstance(stated, int) or (isinstance(stated, float) and stated.is_integer())
+    return int(stated) if whole and 0 <= stated < MAX_LABEL else None
+
+
+def _no_class(name: Any, label: Any) -> str | None:
+    """What is wrong with a class as it is stated."""
+    if not isinstance(name, bytes | None):
+        return f"its class is no text: {name}"
+    if label is not None and _label(label) is None and _name(name) is None:
+        return f"its class is no whole number from 0 to {MAX_LABEL - 1:,}: {label}"
+    return None
 
 
 def _first(features: Features, key: str) -> Any:
@@ -161,12 +167,12 @@ def _side(features: Features, key: str) -> int | None:
     return side if isinstance(side, int) and 0 < side < 2**31 else None
 
 
-def _file_name(features: Features, place: int) -> str:
+def _file_name(features: Features, unnamed: str) -> str:
     stated = _first(features, "image/filename")
     if not isinstance(stated, bytes) or not stated:
         kind = _first(features, "image/format")
         suffix = re.sub(r"[^a-z0-9]", "", kind.decode(errors="replace").lower()) if isinstance(kind, bytes) else ""
-        return f"{place:08d}.{suffix or 'img'}"
+        return f"{unnamed}.{suffix or 'img'}"
     try:
         path = PurePosixPath(re.sub(r"^[A-Za-z]:", "", stated.decode().replace("\\", "/")).lstrip("/"))
     except UnicodeDecodeError:
@@ -177,6 +183,13 @@ def _file_name(features: Features, place: int) -> str:
 
 
 def _text(values: Sequence[Any]) -> str:
-    plain = [value.decode(errors="replace") if isinstance(value, bytes) else value for value in values]
+    plain = [_plain(value) if isinstance(value, bytes) else value for value in values]
     one = plain[0] if len(plain) == 1 else plain
     return one if isinstance(one, str) else msgspec.json.encode(one).decode()
+
+
+def _plain(value: bytes) -> str:
+    try:
+        return value.decode()
+    except UnicodeDecodeError:
+        return value.decode(errors="replace") if len(value) <= MAX_BINARY else f"{len(value):,} bytes that are no text"

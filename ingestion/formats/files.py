@@ -8,6 +8,7 @@ from pathlib import Path, PurePosixPath
 
 from ingestion.formats.broken import Broken
 from lakesight.errors import UserError
+from lakesight.places import is_folder
 
 _SUFFIXES = (
     *("avif", "bmp", "dib", "gif", "jfif", "jp2", "jpe", "jpeg", "jpg"),
@@ -68,7 +69,7 @@ def _sort_in(found: Files, entry: "os.DirEntry[str]", name: str, root: str, kind
     link = entry.is_symlink()
     if link and not f"{os.path.realpath(entry.path)}/".startswith(f"{root}/"):
         found.refused[printable(name)] = "it is a link out of the folder"
-    elif link and entry.is_dir():
+    elif link and is_folder(Path(entry.path)):  # `entry.is_dir` raises where a link leads to itself
         found.refused[printable(name)] = "it is a link to a folder, which is not followed"
     elif not kind.search(entry.name) or not (link or entry.is_file()):  # a pipe is neither
         found.skipped[printable(suffix)] += 1

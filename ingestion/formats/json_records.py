@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence, Set
 from contextlib import contextmanager, suppress
 from functools import cache
 from itertools import count
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any, NamedTuple, TypeAlias
 
 import msgspec
 import pyarrow as pa
@@ -17,6 +17,8 @@ from ingestion.formats.text_ids import NO_KEYS, with_numbers
 
 Int32 = Annotated[int, msgspec.Meta(ge=-(2**31), le=2**31 - 1)]
 Int64 = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
+Crowd: TypeAlias = Int32 | bool | None
+"""COCO says 0 or 1; some writers Python's bools, and pandas null where it was not stated."""
 NULL = b"null"
 _FIELDS = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _WHOLE = re.compile(rb"(-?\d+)\.0+")

@@ -10,11 +10,12 @@ import pyarrow.compute as pc
 from ingestion.folder import Folder
 from ingestion.formats.coco import parse
 from ingestion.formats.coco_annotations import FORMATS
+from ingestion.formats.coco_orphans import refuse_orphans
 from ingestion.formats.file_bytes import file_bytes
 from ingestion.formats.windows import Bytes
 from ingestion.records import Records
 from ingestion.source import Source, require_any_file, require_images, require_names
-from lakesight.errors import FormatError, UserError
+from lakesight.errors import UserError
 from lakesight.malloc import give_back
 from lakesight.places import is_folder
 from lakesight.tables import STRING
@@ -142,19 +143,5 @@ def _records(data: Bytes, annotations: Path, allow_orphans: bool) -> Records:
     records = parse(data, str(annotations))
     give_back()
     if not allow_orphans:
-        _refuse_orphans(records, str(annotations))
+        refuse_orphans(records, data, str(annotations))
     return records
-
-
-def _refuse_orphans(records: Records, where: str) -> None:
-    listed = pc.is_in(records.annotations["image_id"], value_set=records.images["image_id"].combine_chunks())
-    orphan = pc.and_(pc.invert(listed), pc.is_valid(records.annotations["annotation_id"]))
-    orphans = records.annotations.filter(orphan).select(["annotation_id", "image_id"]).to_pylist()
-    if orphans:
-        first = ", ".join(f"annotation {row['annotation_id']} of image {row['image_id']}" for row in orphans[:3])
-        raise FormatError(
-            f"{len(orphans)} annotation(s) belong to images that the file does not list",
-            where=f"{where}: {first}" + (", ..." if len(orphans) > 3 else ""),
-            expected="every `image_id` of `annotations` in `images`",
-            fix="correct the file, or set these annotations aside with --set ingest.allow_orphans=true",
-        )

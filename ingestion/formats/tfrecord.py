@@ -8,12 +8,15 @@ import struct
 import zlib
 from collections.abc import Iterator
 from functools import cache
-from typing import Any, Protocol, TypeAlias
+from typing import Any, NamedTuple, Protocol, TypeAlias
 
 from ingestion.formats.broken import Broken
 
 MAX_RECORD_BYTES = 2**30
 """What a record may say of its length."""
+HEAD_BYTES = 12
+TAIL_BYTES = 4
+"""Of a record, around its data."""
 
 
 class Bytes(Protocol):
@@ -23,43 +26,79 @@ class Bytes(Protocol):
         """So many bytes, or as many as there are."""
         ...
 
+    def seek(self, offset: int, /) -> int:
+        """Go to a place, counted in bytes (of a packed file: unpacked)."""
+        ...
+
 
 Values: TypeAlias = list[bytes] | list[float] | list[int]
 Features: TypeAlias = dict[str, Values]
 
 
-def examples(file: Bytes) -> Iterator[Features | Broken]:
-    """The features of each record, or what is wrong with it; behind a length that is wrong nothing can be read."""
+class Record(NamedTuple):
+    """A record, or what is wrong with it; where in its file it begins, and the checksum of its data."""
+
+    features: Features | Broken
+    offset: int = 0
+    checksum: bytes = b""
+
+
+def records(file: Bytes) -> Iterator[Record]:
+    """All records from the file's beginning on; behind a length that is wrong nothing can be read."""
+    offset = 0
     while True:
         try:
             data = _data(file)
         except (OSError, EOFError, zlib.error) as error:  # the latter two: gzip's
-            yield Broken(f"the file cannot be read any further: {error}")
+            yield Record(Broken(f"the file cannot be read any further: {error}"))
             return
         except Broken as error:
-            yield error
+            yield Record(error)
             return
         if data is None:
             return
-        yield _features(*data)
+        yield Record(_features(*data), offset, data[1])
+        offset += HEAD_BYTES + len(data[0]) + TAIL_BYTES
+
+
+def features_at(file: Bytes, offset: int, checksum: bytes) -> Features:
+    """The features of the record that begins at `offset`.
+
+    Raises:
+        Broken: there is none, or another one.
+        OSError, EOFError, zlib.error: the file cannot be read.
+    """
+    file.seek(offset)
+    data = _data(file)
+    if data is None or data[1] != checksum:
+        raise Broken("the file has changed since its images were read")
+    features = _features(*data)
+    if isinstance(features, Broken):
+        raise features
+    return features
 
 
 def _data(file: Bytes) -> tuple[bytes, bytes] | None:
     """(a record's data, the checksum it should have); None: the file has ended."""
-    head = file.read(12)
+    head = file.read(HEAD_BYTES)
     if not head:
         return None
-    if len(head) < 12:
+    if len(head) < HEAD_BYTES:
         raise Broken("the file is cut short: it ends in the length of this record")
-    if _checksum(head[:8]) != head[8:]:
+    if not is_head(head):
         raise Broken("its length has another checksum, so the rest of the file cannot be read")
     (length,) = struct.unpack("<Q", head[:8])
     if length > MAX_RECORD_BYTES:
         raise Broken(f"it has more than {MAX_RECORD_BYTES:,} bytes, and the rest of the file is not read")
-    data = file.read(length + 4)
-    if len(data) < length + 4:
-        raise Broken(f"the file is cut short: {length + 4:,} bytes should follow, and {len(data):,} do")
+    data = file.read(length + TAIL_BYTES)
+    if len(data) < length + TAIL_BYTES:
+        raise Broken(f"the file is cut short: {length + TAIL_BYTES:,} bytes should follow, and {len(data):,} do")
     return data[:length], data[length:]
+
+
+def is_head(head: bytes) -> bool:
+    """Whether these bytes are a length and its checksum."""
+    return len(head) == HEAD_BYTES and _checksum(head[:8]) == head[8:]
 
 
 def _features(data: bytes, checksum: bytes) -> Features | Broken:

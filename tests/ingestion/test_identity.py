@@ -20,6 +20,10 @@ def test_ids_are_stable_and_fit_json():
         pytest.param(["a", "c", "b"], {"c": 7}, {"c": 7, "a": 8, "b": 9}, id="known keep theirs"),
         pytest.param(["a"], {"z": 0}, {"z": 0, "a": 1}, id="from zero"),
         pytest.param([], {}, {}, id="none"),
+        pytest.param(["a"], {"z": 2**63 - 2}, {"z": 2**63 - 2, "a": 2**63 - 1}, id="the last number"),
+        pytest.param(
+            ["a", "b"], {"y": 1, "z": 2**63 - 2}, {"y": 1, "z": 2**63 - 2, "a": 2, "b": 3}, id="no larger one"
+        ),
     ],
 )
 def test_category_ids(names, known, expected):

@@ -61,12 +61,25 @@ def test_a_mask_that_is_a_pipe_costs_its_segments(tmp_path):
     assert rows == [{"ordinal": place, "why": f"the mask cannot be read: {pipe}: it is no file"} for place in (0, 1)]
 
 
-@pytest.mark.parametrize("mode", ["1", "L", "P", "RGB", "I;16"])
-def test_all_that_is_not_black_is_of_the_object(mode):
+def palette(pixels):
+    image = Image.fromarray(pixels.astype(np.uint8), "P")
+    image.putpalette([0, 0, 0, 0, 0, 2] + [0] * 762)
+    return image
+
+
+PICTURES = {mode: lambda pixels, mode=mode: Image.fromarray(pixels).convert(mode) for mode in ("1", "L", "P", "RGB")}
+PICTURES |= {
+    "I;16": lambda pixels: Image.fromarray(pixels.astype(np.uint16) * 300),
+    "dark blue": lambda pixels: Image.fromarray(pixels[..., None] * np.uint8([0, 0, 1])),
+    "dark palette": palette,
+}
+
+
+@pytest.mark.parametrize("picture", PICTURES.values(), ids=PICTURES)
+def test_all_that_is_not_black_is_of_the_object(picture):
     pixels = np.random.default_rng(0).random((7, 5)) < 0.4
     out = io.BytesIO()
-    gray = Image.fromarray(pixels.astype(np.uint16) * 300) if mode == "I;16" else Image.fromarray(pixels).convert(mode)
-    gray.save(out, "PNG")
+    picture(pixels).save(out, "PNG")
     mask, share = read_mask(out.getvalue())
     expected = oracle.encode(np.asfortranarray(pixels, np.uint8))
     assert json.loads(mask.segmentation)["counts"].encode() == expected["counts"]

@@ -28,6 +28,17 @@ def test_everything_is_scaled():
     assert row["keypoints"] == [100, 50, 2]
 
 
+def test_what_is_scaled_is_not_scaled_again():
+    """As where it is refused, and replayed; beside a row whose image is not known, which waits."""
+    rows = [
+        {"normalised": True, "bbox": [0.1, 0.2, 0.3, 0.4], "image_width": width, "image_height": width}
+        for width in (10, None)
+    ]
+    once = to_pixels(pa.Table.from_pylist([*rows, {"bbox": [1.0, 1.0, 2.0, 2.0]}], schema=SIZED))
+    assert once["normalised"].to_pylist() == [False, True, None]
+    assert to_pixels(once).equals(once)
+
+
 def test_run_lengths_stay():
     rle = '{"counts": [0, 2], "size": [1, 2]}'
     assert pixels(200, 100, bbox=[0.1, 0.2, 0.3, 0.4], area=0.5, segmentation=rle)["segmentation"] == rle

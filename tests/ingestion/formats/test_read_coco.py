@@ -6,7 +6,7 @@ import os
 import pytest
 
 from ingestion.formats.read_coco import read_coco
-from lakesight.errors import UserError
+from lakesight.errors import FormatError, UserError
 
 SEGMENT = {"id": 1, "category_id": 1, "area": 1, "bbox": [0, 0, 1, 1], "iscrowd": 0}
 PANOPTIC = [{"image_id": 1, "file_name": "a.png", "segments_info": [SEGMENT]}]
@@ -66,3 +66,22 @@ def test_an_image_that_no_file_could_be_costs_itself_even_if_it_is_the_first(tmp
 def test_masks_of_a_file_that_has_none(read, tmp_path):
     with pytest.raises(UserError, match="--masks is for panoptic files, and this one has instances"):
         read([{"id": 1, "image_id": 1, "category_id": 1, "bbox": [0, 0, 1, 1]}], tmp_path)
+
+
+BOX = {"category_id": 1, "bbox": [0, 0, 1, 1]}
+
+
+@pytest.mark.parametrize(
+    ("annotations", "first"),
+    [
+        ([BOX | {"id": i, "image_id": 7.0} for i in range(4)], "annotation 0 of image 7, .* of image 7, ...$"),
+        ([BOX | {"id": "5", "image_id": "b-7"}], "annotation '5' of image 'b-7'$"),
+        ([BOX | {"id": 5, "image_id": "007"}], "annotation 5 of image '007'$"),
+        ([{"id": 5, "image_id": "b", "caption": "a"}], "annotation 5 of image 'b'$"),
+        ([PANOPTIC[0] | {"image_id": "b"}], "segment 1 of image 'b'$"),
+    ],
+    ids=["numbers", "texts", "mixed", "captions", "panoptic"],
+)
+def test_annotations_of_no_image_are_named_as_in_the_file(read, annotations, first):
+    with pytest.raises(FormatError, match=f"(?m)where:.*p.json: {first}"):
+        read(annotations)

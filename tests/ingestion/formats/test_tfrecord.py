@@ -3,6 +3,7 @@
 import gzip
 import io
 import json
+import os
 import re
 import struct
 import sys
@@ -15,10 +16,13 @@ from pycocotools import mask as oracle
 
 from ingestion.formats import tfrecord
 from ingestion.formats.broken import Broken
-from ingestion.formats.detection_api import example, label_map
+from ingestion.formats.detection_api import example
+from ingestion.formats.label_map import label_map
 from ingestion.formats.read_tfrecord import read_tfrecord
-from ingestion.identity import image_id
+from ingestion.identity import annotation_id, image_id
 from ingestion.load import ingest
+from ingestion.read_packed_masks import _read_batches
+from ingestion.records import GrowingTable
 from lakesight import delta
 from lakesight.config import Config
 from lakesight.errors import FormatError, SetupError, UserError
@@ -72,12 +76,20 @@ def read(tmp_path):
     return run
 
 
+@pytest.fixture
+def landed(warehouse, spark):
+    """A function: folder -> its ingest's report."""
+
+    def run(folder):
+        read = partial(read_tfrecord, root=warehouse.root, folder=folder, dataset="d", split=None)
+        return ingest(warehouse.root, Config(), "d", read)
+
+    return run
+
+
 @pytest.mark.realdata
-def test_the_format_of_datumaro(data, read, tmp_path, warehouse, spark):
-    folder = data / ASSET
-    report = ingest(
-        warehouse.root, Config(), "d", lambda known: read_tfrecord(known, root=warehouse.root, folder=folder, dataset="d", split=None)
-    )  # fmt: skip
+def test_the_format_of_datumaro(data, landed, warehouse):
+    report = landed(data / ASSET)
     assert report.quarantined == {}
     images = {row["file_name"]: row for row in delta.read(warehouse, "images").to_pylist()}
     assert {name: (row["width"], row["height"], row["split"]) for name, row in images.items()} == {
@@ -89,10 +101,7 @@ def test_the_format_of_datumaro(data, read, tmp_path, warehouse, spark):
         ("label_2", [0, 4, 4, 8]), ("label_3", [0, 4, 4, 4]), ("label_3", [1, 2, 4, 2]), ("object", [2, 4, 4, 4]),
     ]  # fmt: skip
     assert {names[3], names[4]} == {"label_2", "label_3"}  # the label map's numbers
-    again = ingest(
-        warehouse.root, Config(), "d", lambda known: read_tfrecord(known, root=warehouse.root, folder=folder, dataset="d", split=None)
-    )  # fmt: skip
-    assert again.run_id == report.run_id  # its unpacked files are as they were
+    assert landed(data / ASSET).run_id == report.run_id  # its unpacked files are as they were
 
 
 def test_what_an_example_says(read):
@@ -121,50 +130,76 @@ def mask(seed, share=0.3, kind="PNG"):
     return out.getvalue(), there
 
 
-def two_boxes(masks):
+def two_boxes(masks, name, seed):
     """A record with two boxes and these masks."""
     corners = {"xmin": [0.25, 0.0], "xmax": [0.5, 1.0], "ymin": [0.5, 0.0], "ymax": [1.0, 0.5]}
     stated = {f"image__object__bbox__{key}": values for key, values in corners.items()}
-    return encoded(image__encoded=[pixels(1)], image__filename=[b"a.png"], image__object__mask=masks, **stated)
-
-
-def test_masks_land_as_run_lengths(tmp_path, warehouse, spark):
-    (tmp_path / "a.tfrecord").write_bytes(framed(two_boxes([mask(1)[0], mask(2)[0]])))
-    read = partial(read_tfrecord, root=warehouse.root, folder=tmp_path, dataset="d", split=None)
-    assert ingest(warehouse.root, Config(), "d", read).quarantined == {}
-    rows = {row["bbox"][0]: row for row in delta.read(warehouse, "annotations").to_pylist()}
-    assert rows[10]["bbox"] == [10, 10, 10, 10]
-    for left, seed in ((10, 1), (0, 2)):
-        expected = oracle.encode(np.asfortranarray(mask(seed)[1], np.uint8))
-        found = json.loads(rows[left]["segmentation"])
-        assert (found["size"], found["counts"].encode()) == ([20, 40], expected["counts"])
-        assert rows[left]["area"] == pytest.approx(oracle.area(expected))
+    return encoded(image__encoded=[pixels(seed)], image__filename=[name.encode()], image__object__mask=masks, **stated)
 
 
 PNG, BLACK = mask(1)[0], mask(1, share=0)[0]
+MASKS = {
+    "both": ([PNG, mask(2)[0]], [True, True], None),
+    "one has none": ([PNG, b""], [True, False], None),
+    "none": ([], [False, False], None),
+    "text": ([PNG, b"no image"], [True, False], "object 2: its mask cannot be read: it is no PNG"),
+    "cut short": ([PNG[:60], PNG], [False, True], "object 1: its mask cannot be read"),
+    "no PNG": ([PNG, mask(2, kind="BMP")[0]], [True, False], "object 2: .* it is no PNG"),
+    "black": ([PNG, BLACK], [True, False], "object 2: .* it has no pixel"),
+    "too few": ([PNG], [False, False], "it has 1 masks for 2 boxes"),
+    "numbers": ([0.0, 1.0], [False, False], "its masks are numbers"),
+}
+"""Masks of two boxes, whether they land, and why not."""
 
 
-@pytest.mark.parametrize(
-    ("masks", "taken", "reason"),
-    [
-        pytest.param([PNG, b""], [True, False], None, id="one has none"),
-        pytest.param([], [False, False], None, id="none"),
-        pytest.param([PNG, b"no image"], [True, False], "object 2: its mask cannot be read: it is no PNG", id="text"),
-        pytest.param([PNG[:60], PNG], [False, True], "object 1: its mask cannot be read", id="cut short"),
-        pytest.param([PNG, mask(2, kind="BMP")[0]], [True, False], "object 2: .* it is no PNG", id="no PNG"),
-        pytest.param([PNG, BLACK], [True, False], "object 2: .* it has no pixel", id="black"),
-        pytest.param([PNG], [False, False], "it has 1 masks for 2 boxes", id="too few"),
-        pytest.param([0.0, 1.0], [False, False], "its masks are numbers", id="numbers"),
-    ],
-)
-def test_a_mask_that_is_none_costs_no_box(read, masks, taken, reason):
-    rows = read({"a.tfrecord": framed(two_boxes(masks))}).records.annotations.to_pylist()
-    boxes = [row for row in rows if row["refused_by"] is None]
-    assert [row["bbox"] for row in boxes] == [[0.25, 0.5, 0.25, 0.5], [0, 0, 1, 0.5]]
-    assert [row["segmentation"] is not None for row in boxes] == taken
-    why = [row["refused_because"] for row in rows if row["refused_by"]]
-    assert len(why) == (reason is not None)
-    assert not why or re.match(f"a.tfrecord: record 1: {reason}", why[0])
+def test_masks_land_as_run_lengths_and_cost_no_box(landed, tmp_path, warehouse, monkeypatch):
+    """Also from a packed file, which has no places to go to; a second run reads none of them again."""
+    monkeypatch.setattr(GrowingTable, "CHUNK_ROWS", 4)
+    records = [two_boxes(masks, name, seed) for seed, (name, (masks, _, _)) in enumerate(MASKS.items())]
+    (tmp_path / "a.tfrecord").write_bytes(gzip.compress(framed(*records[::2])))
+    (tmp_path / "b.tfrecord").write_bytes(framed(*records[1::2]))
+    report = landed(tmp_path)
+    boxes = {row["annotation_id"]: row for row in delta.read(warehouse, "annotations").to_pylist()}
+    why = [row["errors"][0]["observed"] for row in delta.read(warehouse, "quarantine").to_pylist()]
+    assert len(boxes) == 2 * len(MASKS)
+    assert len(why) == sum(reason is not None for _, _, reason in MASKS.values())
+    for place, (name, (_, taken, reason)) in enumerate(MASKS.items()):
+        file = "ab"[place % 2]
+        rows = [boxes[annotation_id(f"{file}/{name}", number)] for number in (1, 2)]
+        assert [row["bbox"] for row in rows] == [[10, 10, 10, 10], [0, 0, 40, 10]]
+        assert [row["segmentation"] is not None for row in rows] == taken, name
+        assert [row["area"] == area for row, area in zip(rows, (100, 400), strict=True)] == [
+            not there for there in taken
+        ]
+        expected = f"{file}.tfrecord: record {place // 2 + 1}: {reason}"
+        assert reason is None or any(re.match(expected, text) for text in why), expected
+    for number, seed in ((1, 1), (2, 2)):
+        expected, row = (
+            oracle.encode(np.asfortranarray(mask(seed)[1], np.uint8)),
+            boxes[annotation_id("a/both", number)],
+        )
+        found = json.loads(row["segmentation"])
+        assert (found["size"], found["counts"].encode()) == ([20, 40], expected["counts"])
+        assert row["area"] == pytest.approx(oracle.area(expected))
+    assert landed(tmp_path).run_id == report.run_id
+
+
+def test_masks_of_a_file_that_has_changed_since(read, tmp_path):
+    """As between the driver's reading it and a task's: each mask says so, and no other is taken for it."""
+    path = tmp_path / "in" / "a.tfrecord"
+    spoil = {
+        "cut short": lambda: path.write_bytes(path.read_bytes()[:-50]),
+        "its length has another checksum": lambda: path.write_bytes(framed(record(9)) + path.read_bytes()),
+        "the file has changed": lambda: path.write_bytes(framed(record(), two_boxes([BLACK, PNG], "b.png", 2))),
+        "since its images were read": lambda: path.write_bytes(b""),
+        "it is no file": path.unlink,
+    }
+    for reason, change in spoil.items():
+        source = read({"a.tfrecord": framed(record(), two_boxes([PNG, PNG], "b.png", 2))})
+        change()
+        (rows,) = _read_batches(iter(source.packed_masks.to_batches()))
+        assert len(rows) == 2
+        assert all(re.search(reason, why) for why in rows["why"].to_pylist()), rows["why"]
 
 
 def test_numbers_of_classes_stay_where_they_are_free(read):
@@ -187,6 +222,51 @@ def test_an_image_without_objects_and_one_of_a_class(read):
     assert (label["bbox"], label["image_level"], label["image_id"]) == (None, True, image_id("a/00000002.png"))
 
 
+def test_images_without_a_name_in_shards(read):
+    """Some may be empty; what is packed is known by its bytes, whatever the file is called."""
+    one, two = (framed(encoded(image__encoded=[pixels(seed)], image__class__label=[seed])) for seed in (0, 1))
+    shards = [one, b"", gzip.compress(two), two]
+    names = ["a.record-00000-of-04", "a.record-00001-of-04", "a.record-00002-of-04", "a.record-00003-of-04.gz"]
+    source = read(dict(zip(names, shards, strict=True)))
+    assert source.records.images["file_name"].to_pylist() == [f"a/0000{i}-00000001.img" for i in (0, 2, 3)]
+    assert source.records.categories["name"].to_pylist() == ["label_0", "label_1"]  # of whole images, 0 is one, too
+    assert source.records.categories["category_id"].to_pylist() == [0, 1]
+
+
+@pytest.mark.parametrize(
+    ("stated", "name", "reason"),
+    [
+        ({"text": [], "label": [2.0]}, "label_2", None),
+        ({"text": [], "label": [0]}, "object", None),
+        ({"text": [b"cat"], "label": [-1]}, "cat", None),
+        ({"text": [], "label": [2.5]}, None, "its class is no whole number from 0 to 2,147,483,647: 2.5"),
+        ({"text": [], "label": [b"2"]}, None, "no whole number .*: b'2'"),
+        ({"text": [b""], "label": [-1]}, None, "no whole number .*: -1"),
+        ({"text": [], "label": [2**63 - 1]}, None, "no whole number"),
+        ({"text": [7], "label": [1]}, None, "its class is no text: 7"),
+    ],
+)
+def test_a_class_of_another_type_costs_its_box(read, stated, name, reason):
+    classes = {f"image__object__class__{key}": values for key, values in stated.items()}
+    source = read({"a.tfrecord": framed(record(1, b"a.png", **classes))})
+    (box,) = source.records.annotations.to_pylist()
+    assert source.records.categories["name"].to_pylist() == ([] if name is None else [name])
+    assert box["refused_because"] is None if reason is None else re.search(reason, box["refused_because"])
+
+
+def test_what_is_not_one_value_each_stays_with_the_image(read):
+    more = {"keypoint__x": [0.25, 0.5], "is_crowd": [b"1"], "difficult": []}
+    stated = {f"image__object__{key}": values for key, values in more.items()}
+    source = read(
+        {"a.tfrecord": framed(record(image__depth=[bytes(range(256)) * 9], image__by=[b"caf\xe9"], **stated))}
+    )
+    assert dict(source.records.images["metadata"][0].as_py()) == {
+        "by": "caf\ufffd", "depth": "2,304 bytes that are no text", "object/keypoint/x": "[0.25,0.5]",
+    }  # fmt: skip
+    (box,) = source.records.annotations.to_pylist()
+    assert (box["iscrowd"], dict(box["attributes"])) == (0, {"is_crowd": "1"})
+
+
 def spoiled(change):
     """Three records, of which `change` spoils the second."""
     first, second, third = (framed(record(place, b"%d.png" % place)) for place in range(3))
@@ -203,6 +283,9 @@ def spoiled(change):
         pytest.param(lambda _: framed(b"\xff\xff"), "no tf.train.Example", [0, 2], id="no example"),
         pytest.param(lambda _: framed(b""), "no pixels", [0, 2], id="empty"),
         pytest.param(lambda _: framed(encoded(image__encoded=[5])), "no pixels", [0, 2], id="a number"),
+        pytest.param(
+            lambda _: framed(encoded(image__encoded=[pixels(1), pixels(2)])), "has 2 images", [0, 2], id="two images"
+        ),
         pytest.param(lambda _: framed(record(9, b"0.png")), "another record is of '0.png'", [0, 2], id="a name again"),
         pytest.param(lambda _: framed(record(9, b"../../x.png")), "leads out", [0, 2], id="out"),
         pytest.param(lambda _: framed(record(9, b"\xff.png")), "not UTF-8", [0, 2], id="no text"),
@@ -253,6 +336,9 @@ def test_a_box_that_is_none_costs_itself(read):
         ({"a.tfrecord": b"\x89PNG" * 9}, "its length has another checksum"),
         ({"a.tfrecord": framed(encoded(image=[b"x"]))}, "no pixels"),
         ({"a.tfrecord": framed(record()), "m.pbtxt": b"\xff"}, "label map cannot be read"),
+        ({"a.tfrecord": framed(record()), "m.pbtxt": b"item { id: 1\n name: cat }"}, "label map cannot be read: 2:8"),
+        ({"a.tfrecord": framed(record()), "m.pbtxt": b"item { id: 3000000000 }"}, "label map cannot be read: 1:12"),
+        ({"a.tfrecord": framed(record()), "m.pbtxt": b"item {" * 9999}, "label map cannot be read: .* too deep"),
     ],
 )
 def test_a_folder_that_is_none_writes_nothing(read, tmp_path, files, message):
@@ -263,11 +349,21 @@ def test_a_folder_that_is_none_writes_nothing(read, tmp_path, files, message):
         read_tfrecord({}, root=tmp_path / "root", folder=tmp_path / "none", dataset="d", split=None)
 
 
+def test_a_pipe_is_not_waited_for(read, tmp_path):
+    (tmp_path / "in").mkdir()
+    os.mkfifo(tmp_path / "in" / "pipe")
+    (tmp_path / "in" / "a.tfrecord").symlink_to("pipe")
+    images = read({"b.tfrecord": framed(record())}).records.images
+    assert images["refused_because"].drop_null().to_pylist() == [
+        "a.tfrecord: record 1: the file cannot be read: it is no file"
+    ]
+
+
 def test_a_bomb_is_not_unpacked():
     bomb = struct.pack("<Q", 2**40)
-    (only,) = tfrecord.examples(io.BytesIO(bomb + tfrecord._checksum(bomb) + b"x"))
-    assert isinstance(only, Broken)
-    assert "more than 1,073,741,824 bytes" in str(only)
+    (only,) = tfrecord.records(io.BytesIO(bomb + tfrecord._checksum(bomb) + b"x"))
+    assert isinstance(only.features, Broken)
+    assert "more than 1,073,741,824 bytes" in str(only.features)
 
 
 @pytest.mark.parametrize(
@@ -275,7 +371,14 @@ def test_a_bomb_is_not_unpacked():
     [
         ("item { id: 1 name: 'a b' }\nitem {\n  name: \"c\"\n  id: 2\n}", {1: "a b", 2: "c"}),
         ('item { name: "/m/01" id: 7 display_name: "Dog" }', {7: "Dog"}),
-        ('item { name: "x" }  item { id: 0 name: "none" } {', {0: "none"}),
+        ('item { name: "x" }  item { id: 0 name: "none" }', {0: "none"}),
+        (
+            'item { id: 1 name: "p" keypoints { id: 0 label: "nose" } }  # one\nitem { id: 2 name: "b}" }',
+            {1: "p", 2: "b}"},
+        ),
+        (r"item { id: 1 name: 'caf\303\251' display_name: 'it\'s' 'two' }", {1: "it'stwo"}),
+        (r"item: <id: 1, name: 'caf\303\251'>", {1: "caf\u00e9"}),
+        ("node { name: 'a graph' }", {}),
         ("", {}),
     ],
 )
@@ -287,7 +390,7 @@ def test_names_of_windows_and_of_whole_paths():
     names = {b"C:\\pictures\\a.png": "pictures/a.png", b"/data/a.png": "data/a.png", "é.png".encode(): "é.png"}
     for stated, expected in names.items():
         features = {"image/encoded": [b"x"], "image/filename": [stated]}
-        assert example(features, 1).file_name == expected
+        assert example(features, "1").file_name == expected
 
 
 def test_without_its_packages(read, tmp_path, monkeypatch):
