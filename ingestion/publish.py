@@ -4,7 +4,7 @@ Figures come before images: an image in the table is not decoded again, so its f
 last: it repeats what the same file always gives.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -21,6 +21,7 @@ from ingestion.rows import CATEGORY, Run, labelled, properties, stamped
 from ingestion.seen import source_row
 from ingestion.source import Source
 from lakesight import delta
+from lakesight.by_reference import without_bytes
 from lakesight.merge import Change, merge_arrow, update
 from lakesight.tables import IMAGES
 from lakesight.warehouse import Warehouse
@@ -76,7 +77,7 @@ def land(
     """Accepted candidates -> their tables."""
     merge = partial(merge_arrow, warehouse)
     categories = labelled(accepted["categories"], held(warehouse, source.dataset, "categories", CATEGORY))
-    parts = pc.unique(decoded["part"].drop_null()).to_pylist()
+    staged = decoded.select(["ordinal", "part"]).drop_null()
     figures = properties(accepted["images"], decoded)
     images = stamped(accepted["images"], "images", run)
     stale = stale_annotations(warehouse, source, accepted) if source.replaces else None
@@ -86,7 +87,7 @@ def land(
         ),
         "image_properties": merge("image_properties", stamped(figures, "image_properties", run), compare=["sha256"]),
         "images": _publish_images(
-            spark, warehouse, source.dataset, images, parts, folder, (*IMAGE, "source_uri") if by_reference else IMAGE
+            spark, warehouse, source.dataset, images, staged, folder, (*IMAGE, "source_uri") if by_reference else IMAGE
         ),
         "annotations": merge(
             "annotations",
@@ -111,14 +112,18 @@ def _publish_images(
     warehouse: Warehouse,
     dataset: str,
     rows: pa.Table,
-    parts: Sequence[str],
+    staged: pa.Table,
     folder: Path,
     compare: Sequence[str],
 ) -> Change:
-    """Compared on the driver, without bytes. New rows are streamed from the parts; Spark merges what has changed."""
+    """Compared on the driver, without bytes. New rows are streamed from the parts; Spark merges what has changed.
+
+    `staged`: (ordinal, part) of the rows with bytes; of those that the table has without, the bytes are what changed.
+    """
+    parts = pc.unique(staged["part"]).to_pylist()
     with warehouse.lock("images"):
         before = held_of(warehouse, dataset, "images", ("image_id", *compare), "image_id", rows["image_id"])
-        added, changed = _split(rows, before, compare)
+        added, changed = _split(rows, before, compare, _bytes_lacking(warehouse, dataset, rows, staged, before))
         if changed.num_rows:
             again = frame(spark, changed, folder / "changed").selectExpr("*", "'updated' AS kind")
             update(spark, warehouse, IMAGES, again.join(_bytes(spark, parts), "ordinal", "left"))
@@ -126,6 +131,17 @@ def _publish_images(
             ordered = added.sort_by("shuffle_key")
             delta.append(delta.open_table(warehouse, "images"), "images", with_content(ordered, parts))
     return Change(added=added.num_rows, updated=changed.num_rows)
+
+
+def _bytes_lacking(
+    warehouse: Warehouse, dataset: str, rows: pa.Table, staged: pa.Table, before: pa.Table
+) -> frozenset[int]:
+    """`image_id` of rows whose bytes are staged, and which the table holds by reference."""
+    ids = rows["image_id"].filter(pc.is_in(rows["ordinal"], value_set=staged["ordinal"].combine_chunks()))
+    known = ids.filter(pc.is_in(ids, value_set=before["image_id"].combine_chunks()))
+    if not len(known):
+        return frozenset()
+    return frozenset(known.to_pylist()) & frozenset(without_bytes(warehouse, dataset).to_pylist())
 
 
 def _bytes(spark: "SparkSession", parts: Sequence[str]) -> "DataFrame":
@@ -149,12 +165,13 @@ def resolved(warehouse: Warehouse, source: Source, refused: pa.ChunkedArray) -> 
     return mine.filter(pc.invert(pc.is_in(mine["record_hash"], value_set=refused.combine_chunks())))
 
 
-def _split(rows: pa.Table, held: pa.Table, compare: Sequence[str]) -> tuple[pa.Table, pa.Table]:
-    """(new, changed) rows, by image_id."""
+def _split(rows: pa.Table, held: pa.Table, compare: Sequence[str], lacking: Set[int]) -> tuple[pa.Table, pa.Table]:
+    """(new, changed) rows, by image_id; those that are `lacking` something have changed."""
     known = {row["image_id"]: row for row in held.to_pylist()}
     kinds = []
     for row in rows.select(["image_id", *compare]).to_pylist():
         before = known.get(row["image_id"])
-        kinds.append("added" if before is None else "same" if before == row else "changed")
+        same = before == row and row["image_id"] not in lacking
+        kinds.append("added" if before is None else "same" if same else "changed")
     kind = pa.array(kinds, pa.string())
     return rows.filter(pc.equal(kind, "added")), rows.filter(pc.equal(kind, "changed"))
