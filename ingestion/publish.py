@@ -104,7 +104,8 @@ def settle(warehouse: Warehouse, source: Source, refused: Mapping[str, pa.Table]
     rows = quarantine_rows(refused, run, str(source.path))
     # A record that two sources state is one row, of the source that refused it last.
     gone = resolved(warehouse, source, rows["record_hash"])
-    return merge_arrow(warehouse, "quarantine", rows, compare=["source_uri"], remove=gone)
+    # The same refusal may have another reason than before, or be of a file that is somewhere else now.
+    return merge_arrow(warehouse, "quarantine", rows, compare=["source_uri", "typed", "errors"], remove=gone)
 
 
 def _publish_images(
