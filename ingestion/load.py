@@ -27,6 +27,7 @@ from ingestion.candidates import (
 from ingestion.formats.read_coco import read_coco
 from ingestion.held import held, held_of
 from ingestion.judge import judge
+from ingestion.moved import moved_away
 from ingestion.publish import publish
 from ingestion.quarantine import by_rule
 from ingestion.read_images import DECODED, REQUESTS, read_images
@@ -205,7 +206,8 @@ def judge_source(
         categories = category_candidates(source.records.categories, source.taken_ids.get("categories", NO_IDS))
         tables["categories"] = judge(session, "categories", categories, folder / "categories")
         alike = of_images("sha256", decoded["sha256"])
-        others = alike.filter(pc.invert(pc.is_in(alike["image_id"], value_set=own["image_id"].combine_chunks())))
+        apart = pa.concat_tables([own.select(["image_id"]), moved_away(source, alike, decoded).select(["image_id"])])
+        others = alike.filter(pc.invert(pc.is_in(alike["image_id"], value_set=apart["image_id"].combine_chunks())))
         near = pa.concat_tables([own, others])
         images = image_candidates(records, decoded, near, source.taken_ids.get("images", NO_IDS))
         tables["images"] = judge(session, "images", images, folder / "images")

@@ -5,6 +5,7 @@ last: it repeats what the same file always gives.
 """
 
 from collections.abc import Mapping, Sequence, Set
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -14,6 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ingestion.held import held, held_of
+from ingestion.moved import moved_away
 from ingestion.parts import with_content
 from ingestion.quarantine import quarantine_rows
 from ingestion.read_images import decoded_bytes, frame
@@ -23,7 +25,7 @@ from ingestion.source import Source
 from lakesight import delta
 from lakesight.by_reference import without_bytes
 from lakesight.merge import Change, merge_arrow, update
-from lakesight.tables import IMAGES
+from lakesight.tables import IMAGES, LONG
 from lakesight.warehouse import Warehouse
 
 if TYPE_CHECKING:
@@ -80,12 +82,17 @@ def land(
     staged = decoded.select(["ordinal", "part"]).drop_null()
     figures = properties(accepted["images"], decoded)
     images = stamped(accepted["images"], "images", run)
-    stale = stale_annotations(warehouse, source, accepted) if source.replaces else None
-    return {
+    stale = away = None
+    if source.replaces:
+        away = _moved_away(warehouse, source, accepted["images"])
+        stale = stale_annotations(warehouse, source, accepted, away["image_id"])
+    changes = {
         "categories": merge(
             "categories", stamped(categories, "categories", run), compare=[*CATEGORY[1:], "label"], keep=KEYPOINT_NAMES
         ),
-        "image_properties": merge("image_properties", stamped(figures, "image_properties", run), compare=["sha256"]),
+        "image_properties": merge(
+            "image_properties", stamped(figures, "image_properties", run), compare=["sha256"], remove=away
+        ),
         "images": _publish_images(
             spark, warehouse, source.dataset, images, staged, folder, (*IMAGE, "source_uri") if by_reference else IMAGE
         ),
@@ -97,6 +104,10 @@ def land(
             remove=stale,
         ),
     }
+    if away is not None and away.num_rows:  # last: it is by these rows that the next run knows what was left behind
+        _remove_images(spark, warehouse, away, folder)
+        changes["images"] = replace(changes["images"], removed=away.num_rows)
+    return changes
 
 
 def settle(warehouse: Warehouse, source: Source, refused: Mapping[str, pa.Table], run: Run) -> Change:
@@ -134,6 +145,22 @@ def _publish_images(
     return Change(added=added.num_rows, updated=changed.num_rows)
 
 
+def _moved_away(warehouse: Warehouse, source: Source, accepted: pa.Table) -> pa.Table:
+    """Keys of images whose file has been moved to that of an accepted one."""
+    columns = ("dataset", "image_id", "source_uri", "sha256")
+    alike = held_of(warehouse, source.dataset, "images", columns, "sha256", accepted["sha256"])
+    return moved_away(source, alike, accepted).select(IMAGES.key)
+
+
+def _remove_images(spark: "SparkSession", warehouse: Warehouse, keys: pa.Table, folder: Path) -> None:
+    schema = pa.schema([field.with_nullable(True) for field in IMAGES.arrow if field.name != IMAGES.bytes_column])
+    rest = {f.name: pa.nulls(keys.num_rows, f.type) for f in schema if f.name not in IMAGES.key}
+    rows = pa.table({**{name: keys[name] for name in IMAGES.key}, **rest}).select(schema.names).cast(schema)
+    gone = frame(spark, rows, folder / "moved").selectExpr("*", "CAST(NULL AS BINARY) AS content", "'removed' AS kind")
+    with warehouse.lock("images"):
+        update(spark, warehouse, IMAGES, gone)
+
+
 def _bytes_lacking(
     warehouse: Warehouse, dataset: str, rows: pa.Table, staged: pa.Table, before: pa.Table
 ) -> frozenset[int]:
@@ -151,12 +178,17 @@ def _bytes(spark: "SparkSession", parts: Sequence[str]) -> "DataFrame":
     return spark.createDataFrame([], "ordinal BIGINT, content BINARY")
 
 
-def stale_annotations(warehouse: Warehouse, source: Source, accepted: Mapping[str, pa.Table]) -> pa.Table:
-    """Keys of annotations that the table holds of the source's images, and the source has no longer."""
-    keys, images = ("dataset", "annotation_id", "image_id"), accepted["images"]["image_id"]
+def stale_annotations(
+    warehouse: Warehouse, source: Source, accepted: Mapping[str, pa.Table], away: pa.ChunkedArray
+) -> pa.Table:
+    """Keys of annotations that the table holds of the source's images, and the source has no longer.
+
+    `away`: ids of images that have none any more.
+    """
+    keys, stated = ("dataset", "annotation_id", "image_id"), accepted["annotations"]["annotation_id"]
+    images = pa.chunked_array([*accepted["images"]["image_id"].chunks, *away.chunks], LONG)
     there = held_of(warehouse, source.dataset, "annotations", keys, "image_id", images)
-    stated = pc.is_in(there["annotation_id"], value_set=accepted["annotations"]["annotation_id"].combine_chunks())
-    return there.filter(pc.invert(stated))
+    return there.filter(pc.invert(pc.is_in(there["annotation_id"], value_set=stated.combine_chunks())))
 
 
 def resolved(warehouse: Warehouse, source: Source, refused: pa.ChunkedArray) -> pa.Table:
