@@ -8,8 +8,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+import pyarrow as pa
+
 from features.dealing import deal_splits
 from lakesight import datasets, delta, spark
+from lakesight.by_reference import without_bytes
 from lakesight.config import Config
 from lakesight.merge import merge_dataset
 from lakesight.progress import step
@@ -56,7 +59,7 @@ def build(warehouse: Warehouse, config: Config, *, dataset: str | None = None) -
             with step(f"Building samples of {name}"):
                 _pin(session, warehouse, name)
                 leaks += deal_splits(session, config.build)
-                rows = _stage(session, folder / str(number), run_id, by_reference=config.ingest.content == "reference")
+                rows = _stage(session, folder / str(number), run_id)
                 content = session.sql("SELECT dataset, image_id, content FROM built_images")
                 changes.append(
                     merge_dataset(
@@ -80,22 +83,23 @@ def build(warehouse: Warehouse, config: Config, *, dataset: str | None = None) -
 
 
 def _pin(session: "SparkSession", warehouse: Warehouse, dataset: str) -> None:
-    """Views `built_<table>` of the data set, at the versions of now."""
-    for name, version in delta.versions(warehouse, *SOURCES).items():
+    """Views `built_<table>` of the data set, at the versions of now; `built_references`: images without bytes."""
+    versions = delta.versions(warehouse, *SOURCES)
+    for name, version in versions.items():
         source = session.read.format("delta").option("versionAsOf", version).load(str(warehouse.path(name)))
         source.where(f"dataset = {spark.quote(dataset)}").createOrReplaceTempView(f"built_{name}")
+    ids = pa.table({"image_id": without_bytes(warehouse, dataset, versions["images"])})
+    session.createDataFrame(ids).createOrReplaceTempView("built_references")
 
 
-def _stage(session: "SparkSession", folder: "Path", run_id: str, *, by_reference: bool) -> "DataFrame":
-    """All columns of the data set's samples but the image bytes, as staged files: they are read several times.
-
-    `by_reference`: an image that lies somewhere else is a sample that has changed.
-    """
+def _stage(session: "SparkSession", folder: "Path", run_id: str) -> "DataFrame":
+    """All columns of the data set's samples but the image bytes, as staged files: they are read several times."""
     stamp = f"TIMESTAMP '{datetime.now(UTC):%Y-%m-%d %H:%M:%S.%f}'"
     stamps = {"built_at": stamp, "run_id": spark.quote(run_id)}
     columns = [c.name for c in SAMPLES.columns if c.name != SAMPLES.bytes_column]
-    rows = session.sql(SAMPLES_SQL.format(place="source_uri" if by_reference else "NULL"))
-    rows.selectExpr(*(f"{stamps[c]} AS {c}" if c in stamps else c for c in columns)).write.parquet(str(folder))
+    session.sql(SAMPLES_SQL).selectExpr(*(f"{stamps[c]} AS {c}" if c in stamps else c for c in columns)).write.parquet(
+        str(folder)
+    )
     return session.read.parquet(str(folder))
 
 
@@ -107,12 +111,14 @@ WITH annotated AS (
   GROUP BY a.image_id
 ), chosen AS (
   SELECT i.dataset, i.image_id, i.file_name, i.source_uri, i.sha256, i.width, i.height, i.exif_orientation,
-    i.shuffle_key, coalesce(n.annotations, array()) AS annotations, s.chosen_split
+    i.shuffle_key, coalesce(n.annotations, array()) AS annotations, s.chosen_split,
+    nvl2(r.image_id, i.source_uri, NULL) AS place
   FROM built_images i JOIN built_splits s ON i.image_id = s.image_id LEFT JOIN annotated n ON i.image_id = n.image_id
+    LEFT JOIN built_references r ON i.image_id = r.image_id
 )
 SELECT dataset, image_id, file_name, source_uri, sha256, width, height, exif_orientation, annotations,
   size(annotations) AS num_annotations,
   chosen_split AS split, shuffle_key,
-  sha2(concat_ws('\\n', sha256, width, height, exif_orientation, chosen_split, to_json(annotations), {place}), 256)
+  sha2(concat_ws('\\n', sha256, width, height, exif_orientation, chosen_split, to_json(annotations), place), 256)
     AS fingerprint
 FROM chosen"""

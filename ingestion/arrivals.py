@@ -1,10 +1,11 @@
 """What is new in a watched folder, and what became of each of its files: rows of `arrivals` (pure)."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from functools import cache
 from pathlib import Path, PureWindowsPath
 from typing import Any
 
+import msgspec
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -16,6 +17,8 @@ ABSENT = ("expected", "gone")
 """What `status` says of files that are not in the folder."""
 HELD = ("image_id", "file_name", "source_uri", "size_bytes")
 """Columns of `images` that tell whether a file landed."""
+OF_FILES = {"image_file_exists", "image_decodes", "image_unique"}
+"""Rules that refuse an image for what its file is now, whatever it was when its row was written."""
 COMPARE = ("kind", "status", "reason", "format", *LISTING.names[1:])
 """What makes a row of `arrivals` a different one."""
 
@@ -44,15 +47,32 @@ def as_they_landed(before: pa.Table, new: set[str]) -> dict[str, int]:
     return {path: size for path, size in sizes if path not in new}
 
 
+def spoiled(quarantine: pa.Table) -> set[tuple[int, str]]:
+    """(image_id, place) of records whose file is refused: a row that there is of them has the bytes of before.
+
+    `quarantine` has the columns table_name, typed and errors.
+    """
+    rows = quarantine.filter(pc.and_(pc.equal(quarantine["table_name"], "images"), pc.is_valid(quarantine["typed"])))
+    refused = (row for row in rows.to_pylist() if OF_FILES & {error["rule"] for error in row["errors"]})
+    records = (msgspec.json.decode(row["typed"]) for row in refused)
+    return {(record["image_id"], record["source_uri"]) for record in records}
+
+
 def outcomes(
-    folder: Folder, sources: Sequence[Source], refused: Mapping[str, str], held: pa.Table, before: pa.Table
+    folder: Folder,
+    sources: Sequence[Source],
+    refused: Mapping[str, str],
+    held: pa.Table,
+    before: pa.Table,
+    spoiled: Set[tuple[int, str]],
 ) -> pa.Table:
     """A row (columns of `arrivals`, but where, who and when) for each file that is, was or should be in the folder.
 
     `refused`: annotation file that is in no source -> why. `held`: the data set's `images`, columns `HELD`.
+    `spoiled`: (image_id, place) of those whose file is not what it was.
     """
     stated = {path: why for source in sources for path, why in source.files.items()} | dict(refused)
-    landed, lacking = _named(sources, held)
+    landed, lacking = _named(sources, held, spoiled)
     named = {place for source in sources for place in _places(source).values()}
     masks = [source for source in sources if source.masks]
     rows = [
@@ -78,23 +98,37 @@ def _places(source: Source) -> dict[str, str]:
     return {name: source.place(name) for name in names}
 
 
-def _named(sources: Sequence[Source], held: pa.Table) -> tuple[set[tuple[str, int]], set[str]]:
+def _named(
+    sources: Sequence[Source], held: pa.Table, spoiled: Set[tuple[int, str]]
+) -> tuple[set[tuple[str, int]], set[str]]:
     """((path, size) of what landed, places of images that are named and that `images` does not hold)."""
     rows = held.to_pylist()
     # A file that was moved keeps its row with the place it first had: it is known by id, name and size.
     by_id = {row["image_id"]: row for row in rows}
-    landed = {(row["source_uri"], row["size_bytes"]) for row in rows}
+    unread = {place for source in sources for place in _unread(source)}
+    landed = {
+        (row["source_uri"], row["size_bytes"])
+        for row in rows
+        if row["source_uri"] not in unread and (row["image_id"], row["source_uri"]) not in spoiled
+    }
     lacking: set[str] = set()
     for source in sources:
         places = _places(source)
         images = source.records.images.select(["image_id", "file_name"]).drop_null()
         for image_id, name in zip(*images.to_pydict().values(), strict=True):
             row = by_id.get(image_id)
-            if row is not None and row["file_name"] == name:
-                landed.add((places[name], row["size_bytes"]))
-            else:
+            if row is None or row["file_name"] != name:
                 lacking.add(places[name])
+            elif (image_id, places[name]) not in spoiled:
+                landed.add((places[name], row["size_bytes"]))
     return landed, lacking
+
+
+def _unread(source: Source) -> Iterator[str]:
+    """Places of images that are not looked at, as their annotation file is broken."""
+    images = source.records.images
+    names = images["file_name"].filter(pc.is_valid(images["refused_by"])).drop_null()
+    return map(source.place, names.to_pylist())
 
 
 def _outcome(

@@ -27,6 +27,7 @@ from ingestion.candidates import (
 from ingestion.formats.read_coco import read_coco
 from ingestion.held import held, held_of
 from ingestion.judge import judge
+from ingestion.moved import moved_away
 from ingestion.publish import publish
 from ingestion.quarantine import by_rule
 from ingestion.read_images import DECODED, REQUESTS, read_images
@@ -35,6 +36,7 @@ from ingestion.read_packed_masks import with_packed_masks
 from ingestion.seen import fingerprint, kept
 from ingestion.source import Source
 from lakesight import delta, spark
+from lakesight.by_reference import without_bytes
 from lakesight.config import Config
 from lakesight.errors import FormatError
 from lakesight.merge import Change
@@ -194,7 +196,7 @@ def judge_source(
     records = source.image_records()
     of_images = partial(held_of, warehouse, source.dataset, "images", HELD_IMAGE)
     own = of_images("image_id", records["image_id"])
-    requests = _requests(warehouse, source.dataset, records, own)
+    requests = _requests(warehouse, source.dataset, records, own, by_reference=config.ingest.content == "reference")
     as_held = _as_held(source, requests, own)
     unknown = requests.filter(pc.invert(pc.is_in(requests["ordinal"], value_set=as_held["ordinal"].combine_chunks())))
     with step(f"Reading {unknown.num_rows:,} images"):
@@ -204,7 +206,8 @@ def judge_source(
         categories = category_candidates(source.records.categories, source.taken_ids.get("categories", NO_IDS))
         tables["categories"] = judge(session, "categories", categories, folder / "categories")
         alike = of_images("sha256", decoded["sha256"])
-        others = alike.filter(pc.invert(pc.is_in(alike["image_id"], value_set=own["image_id"].combine_chunks())))
+        apart = pa.concat_tables([own.select(["image_id"]), moved_away(source, alike, decoded).select(["image_id"])])
+        others = alike.filter(pc.invert(pc.is_in(alike["image_id"], value_set=apart["image_id"].combine_chunks())))
         near = pa.concat_tables([own, others])
         images = image_candidates(records, decoded, near, source.taken_ids.get("images", NO_IDS))
         tables["images"] = judge(session, "images", images, folder / "images")
@@ -237,13 +240,16 @@ def _beside_held(warehouse: Warehouse, dataset: str, accepted: Tables, named: pa
     }
 
 
-def _requests(warehouse: Warehouse, dataset: str, records: pa.Table, own: pa.Table) -> pa.Table:
+def _requests(warehouse: Warehouse, dataset: str, records: pa.Table, own: pa.Table, *, by_reference: bool) -> pa.Table:
     """The files to read, in `shuffle_key` order; `own`: what is held under the images' ids."""
     # Bytes count as held once their figures are there too: a run killed between the two tables decodes again.
     figures = ("image_id", "sha256")
     described = held_of(warehouse, dataset, "image_properties", figures, "image_id", own["image_id"])
     known = own.select(["image_id", "sha256"]).join(described, ["image_id", "sha256"], join_type="inner")
     sha256 = look_up(records["image_id"], known, "image_id")["sha256"]
+    if not by_reference and sha256.null_count < len(sha256):  # bytes that the table knows, and has not got, are wanted
+        lacking = pc.is_in(records["image_id"], value_set=without_bytes(warehouse, dataset))
+        sha256 = pc.if_else(lacking, pa.scalar(None, STRING), sha256)
     readable = records.append_column("held_sha256", sha256).filter(pc.is_null(records["refused_by"]))
     return readable.select([*REQUESTS.names, "shuffle_key"]).sort_by("shuffle_key").select(REQUESTS.names)
 

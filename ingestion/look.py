@@ -20,6 +20,7 @@ from ingestion.arrivals import (
     changed,
     no_longer_expected,
     outcomes,
+    spoiled,
     touches,
 )
 from ingestion.folder import Folder
@@ -63,7 +64,7 @@ def look(warehouse: Warehouse, config: Config, watched: Watched, files: pa.Table
     if not new:
         return None
     known, tasks = category_ids(warehouse, watched.dataset), tasks_of(warehouse.root, config.spark)
-    with step(f"Reading annotations, {len(new):,} of {files.num_rows:,} files are new or changed"):
+    with step(f"Reading annotations of {files.num_rows:,} files, {len(new):,} have come, changed or gone"):
         sources, refused = read_arrived(
             folder, watched, known, allow_orphans=config.ingest.allow_orphans, in_tasks=tasks
         )
@@ -118,8 +119,10 @@ def _record(
     before: pa.Table,
 ) -> None:
     run = Run(watched.dataset, new_run_id("stream"), datetime.now(UTC))
-    held = delta.read(warehouse, "images", columns=HELD, where=pc.field("dataset") == watched.dataset)
-    now = outcomes(folder, sources, refused, held, before)
+    where = pc.field("dataset") == watched.dataset
+    held = delta.read(warehouse, "images", columns=HELD, where=where)
+    quarantine = delta.read(warehouse, "quarantine", columns=("table_name", "typed", "errors"), where=where)
+    now = outcomes(folder, sources, refused, held, before, spoiled(quarantine))
     rows = now.append_column("folder", pa.repeat(str(watched.folder), now.num_rows))
     rows = rows.append_column("format", pa.repeat(watched.format, now.num_rows))
     gone = no_longer_expected(before, now)

@@ -4,7 +4,8 @@ Figures come before images: an image in the table is not decoded again, so its f
 last: it repeats what the same file always gives.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -14,6 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ingestion.held import held, held_of
+from ingestion.moved import moved_away
 from ingestion.parts import with_content
 from ingestion.quarantine import quarantine_rows
 from ingestion.read_images import decoded_bytes, frame
@@ -21,8 +23,9 @@ from ingestion.rows import CATEGORY, Run, labelled, properties, stamped
 from ingestion.seen import source_row
 from ingestion.source import Source
 from lakesight import delta
+from lakesight.by_reference import without_bytes
 from lakesight.merge import Change, merge_arrow, update
-from lakesight.tables import IMAGES
+from lakesight.tables import IMAGES, LONG
 from lakesight.warehouse import Warehouse
 
 if TYPE_CHECKING:
@@ -76,17 +79,22 @@ def land(
     """Accepted candidates -> their tables."""
     merge = partial(merge_arrow, warehouse)
     categories = labelled(accepted["categories"], held(warehouse, source.dataset, "categories", CATEGORY))
-    parts = pc.unique(decoded["part"].drop_null()).to_pylist()
+    staged = decoded.select(["ordinal", "part"]).drop_null()
     figures = properties(accepted["images"], decoded)
     images = stamped(accepted["images"], "images", run)
-    stale = stale_annotations(warehouse, source, accepted) if source.replaces else None
-    return {
+    stale = away = None
+    if source.replaces:
+        away = _moved_away(warehouse, source, accepted["images"])
+        stale = stale_annotations(warehouse, source, accepted, away["image_id"])
+    changes = {
         "categories": merge(
             "categories", stamped(categories, "categories", run), compare=[*CATEGORY[1:], "label"], keep=KEYPOINT_NAMES
         ),
-        "image_properties": merge("image_properties", stamped(figures, "image_properties", run), compare=["sha256"]),
+        "image_properties": merge(
+            "image_properties", stamped(figures, "image_properties", run), compare=["sha256"], remove=away
+        ),
         "images": _publish_images(
-            spark, warehouse, source.dataset, images, parts, folder, (*IMAGE, "source_uri") if by_reference else IMAGE
+            spark, warehouse, source.dataset, images, staged, folder, (*IMAGE, "source_uri") if by_reference else IMAGE
         ),
         "annotations": merge(
             "annotations",
@@ -96,6 +104,10 @@ def land(
             remove=stale,
         ),
     }
+    if away is not None and away.num_rows:  # last: it is by these rows that the next run knows what was left behind
+        _remove_images(spark, warehouse, away, folder)
+        changes["images"] = replace(changes["images"], removed=away.num_rows)
+    return changes
 
 
 def settle(warehouse: Warehouse, source: Source, refused: Mapping[str, pa.Table], run: Run) -> Change:
@@ -103,7 +115,8 @@ def settle(warehouse: Warehouse, source: Source, refused: Mapping[str, pa.Table]
     rows = quarantine_rows(refused, run, str(source.path))
     # A record that two sources state is one row, of the source that refused it last.
     gone = resolved(warehouse, source, rows["record_hash"])
-    return merge_arrow(warehouse, "quarantine", rows, compare=["source_uri"], remove=gone)
+    # The same refusal may have another reason than before, or be of a file that is somewhere else now.
+    return merge_arrow(warehouse, "quarantine", rows, compare=["source_uri", "typed", "errors"], remove=gone)
 
 
 def _publish_images(
@@ -111,14 +124,18 @@ def _publish_images(
     warehouse: Warehouse,
     dataset: str,
     rows: pa.Table,
-    parts: Sequence[str],
+    staged: pa.Table,
     folder: Path,
     compare: Sequence[str],
 ) -> Change:
-    """Compared on the driver, without bytes. New rows are streamed from the parts; Spark merges what has changed."""
+    """Compared on the driver, without bytes. New rows are streamed from the parts; Spark merges what has changed.
+
+    `staged`: (ordinal, part) of the rows with bytes; of those that the table has without, the bytes are what changed.
+    """
+    parts = pc.unique(staged["part"]).to_pylist()
     with warehouse.lock("images"):
         before = held_of(warehouse, dataset, "images", ("image_id", *compare), "image_id", rows["image_id"])
-        added, changed = _split(rows, before, compare)
+        added, changed = _split(rows, before, compare, _bytes_lacking(warehouse, dataset, rows, staged, before))
         if changed.num_rows:
             again = frame(spark, changed, folder / "changed").selectExpr("*", "'updated' AS kind")
             update(spark, warehouse, IMAGES, again.join(_bytes(spark, parts), "ordinal", "left"))
@@ -128,18 +145,50 @@ def _publish_images(
     return Change(added=added.num_rows, updated=changed.num_rows)
 
 
+def _moved_away(warehouse: Warehouse, source: Source, accepted: pa.Table) -> pa.Table:
+    """Keys of images whose file has been moved to that of an accepted one."""
+    columns = ("dataset", "image_id", "source_uri", "sha256")
+    alike = held_of(warehouse, source.dataset, "images", columns, "sha256", accepted["sha256"])
+    return moved_away(source, alike, accepted).select(IMAGES.key)
+
+
+def _remove_images(spark: "SparkSession", warehouse: Warehouse, keys: pa.Table, folder: Path) -> None:
+    schema = pa.schema([field.with_nullable(True) for field in IMAGES.arrow if field.name != IMAGES.bytes_column])
+    rest = {f.name: pa.nulls(keys.num_rows, f.type) for f in schema if f.name not in IMAGES.key}
+    rows = pa.table({**{name: keys[name] for name in IMAGES.key}, **rest}).select(schema.names).cast(schema)
+    gone = frame(spark, rows, folder / "moved").selectExpr("*", "CAST(NULL AS BINARY) AS content", "'removed' AS kind")
+    with warehouse.lock("images"):
+        update(spark, warehouse, IMAGES, gone)
+
+
+def _bytes_lacking(
+    warehouse: Warehouse, dataset: str, rows: pa.Table, staged: pa.Table, before: pa.Table
+) -> frozenset[int]:
+    """`image_id` of rows whose bytes are staged, and which the table holds by reference."""
+    ids = rows["image_id"].filter(pc.is_in(rows["ordinal"], value_set=staged["ordinal"].combine_chunks()))
+    known = ids.filter(pc.is_in(ids, value_set=before["image_id"].combine_chunks()))
+    if not len(known):
+        return frozenset()
+    return frozenset(known.to_pylist()) & frozenset(without_bytes(warehouse, dataset).to_pylist())
+
+
 def _bytes(spark: "SparkSession", parts: Sequence[str]) -> "DataFrame":
     if parts:
         return decoded_bytes(spark, parts)
     return spark.createDataFrame([], "ordinal BIGINT, content BINARY")
 
 
-def stale_annotations(warehouse: Warehouse, source: Source, accepted: Mapping[str, pa.Table]) -> pa.Table:
-    """Keys of annotations that the table holds of the source's images, and the source has no longer."""
-    keys, images = ("dataset", "annotation_id", "image_id"), accepted["images"]["image_id"]
+def stale_annotations(
+    warehouse: Warehouse, source: Source, accepted: Mapping[str, pa.Table], away: pa.ChunkedArray
+) -> pa.Table:
+    """Keys of annotations that the table holds of the source's images, and the source has no longer.
+
+    `away`: ids of images that have none any more.
+    """
+    keys, stated = ("dataset", "annotation_id", "image_id"), accepted["annotations"]["annotation_id"]
+    images = pa.chunked_array([*accepted["images"]["image_id"].chunks, *away.chunks], LONG)
     there = held_of(warehouse, source.dataset, "annotations", keys, "image_id", images)
-    stated = pc.is_in(there["annotation_id"], value_set=accepted["annotations"]["annotation_id"].combine_chunks())
-    return there.filter(pc.invert(stated))
+    return there.filter(pc.invert(pc.is_in(there["annotation_id"], value_set=stated.combine_chunks())))
 
 
 def resolved(warehouse: Warehouse, source: Source, refused: pa.ChunkedArray) -> pa.Table:
@@ -149,12 +198,13 @@ def resolved(warehouse: Warehouse, source: Source, refused: pa.ChunkedArray) -> 
     return mine.filter(pc.invert(pc.is_in(mine["record_hash"], value_set=refused.combine_chunks())))
 
 
-def _split(rows: pa.Table, held: pa.Table, compare: Sequence[str]) -> tuple[pa.Table, pa.Table]:
-    """(new, changed) rows, by image_id."""
+def _split(rows: pa.Table, held: pa.Table, compare: Sequence[str], lacking: Set[int]) -> tuple[pa.Table, pa.Table]:
+    """(new, changed) rows, by image_id; those that are `lacking` something have changed."""
     known = {row["image_id"]: row for row in held.to_pylist()}
     kinds = []
     for row in rows.select(["image_id", *compare]).to_pylist():
         before = known.get(row["image_id"])
-        kinds.append("added" if before is None else "same" if before == row else "changed")
+        same = before == row and row["image_id"] not in lacking
+        kinds.append("added" if before is None else "same" if same else "changed")
     kind = pa.array(kinds, pa.string())
     return rows.filter(pc.equal(kind, "added")), rows.filter(pc.equal(kind, "changed"))

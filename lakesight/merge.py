@@ -161,12 +161,13 @@ def append(spark: "SparkSession", warehouse: Warehouse, table: Table, rows: "Dat
 
 
 def update(spark: "SparkSession", warehouse: Warehouse, table: Table, rows: "DataFrame") -> None:
-    """MERGE rows that are there: `kind` is 'removed' or 'updated'; NULL bytes leave the bytes as they are."""
+    """MERGE rows that are there: `kind` is 'removed' or 'updated'; NULL bytes leave those of the same `sha256`."""
     rows.createOrReplaceTempView("merge_source")
     on = " AND ".join(f"t.{column} = s.{column}" for column in table.key)
     values = {column: f"s.{column}" for column in table.arrow.names if column not in table.key}
     if table.bytes_column:
-        values[table.bytes_column] = f"coalesce(s.{table.bytes_column}, t.{table.bytes_column})"
+        held = f"CASE WHEN s.sha256 = t.sha256 THEN t.{table.bytes_column} END"
+        values[table.bytes_column] = f"coalesce(s.{table.bytes_column}, {held})"
     assignments = ", ".join(f"t.{column} = {value}" for column, value in values.items())
     with conf(spark, WRITING):
         spark.sql(

@@ -45,6 +45,14 @@ def places(data: memoryview, num_rows: int, *, nullable: bool) -> Places | None:
         return None
 
 
+def all_there(data: memoryview, num_rows: int, *, nullable: bool) -> bool:
+    """Whether no row of such a column is NULL, by its pages' levels; False, too, where it is stored in another way."""
+    try:
+        return sum(count for *_, count in _pages(data, num_rows, nullable)) == num_rows
+    except DAMAGED:
+        return False
+
+
 def in_place(data: pa.Buffer, where: Places) -> pa.ChunkedArray:
     """[N] BINARY that points into these pages: a chunk of Arrow's a row, each of which may so lie anywhere."""
     # What lies between two rows, at least a length, is a value of the whole as well: every other one is a row.

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
@@ -70,16 +71,44 @@ def _lying(file: File, group: int, columns: set[str]) -> dict[str, pa.ChunkedArr
     return {name: pages.in_place(source.slice(*at[:2]), at[2]) for name, at in found.items() if at is not None}
 
 
+def all_there(path: str, group: int, name: str) -> bool:
+    """Whether a column of byte strings has no NULL, without a look at its rows; False as well where only they say it.
+
+    Raises:
+        TableError: the file is gone.
+    """
+    with _there(path) as file:
+        stored = _stored(file, group, name) if name in _byte_strings(file) else None
+        return stored is not None and pages.all_there(stored.data, stored.num_rows, nullable=stored.nullable)
+
+
 @lru_cache(INDEXED)
 def _places(file: File, group: int, name: str) -> tuple[int, int, pages.Places] | None:
     """First byte and size of a column's pages, and its rows in them."""
+    stored = _stored(file, group, name)
+    if stored is None:
+        return None
+    found = pages.places(stored.data, stored.num_rows, nullable=stored.nullable)
+    return None if found is None else (stored.at, len(stored.data), found)
+
+
+@dataclass(frozen=True)
+class _Stored:
+    """The plain pages of a column of byte strings, mapped, and where they begin in the file."""
+
+    at: int
+    data: memoryview
+    num_rows: int
+    nullable: bool
+
+
+def _stored(file: File, group: int, name: str) -> _Stored | None:
     source, (number, nullable) = _mapped(file), _byte_strings(file)[name]
     chunk = _footer(file).row_group(group).column(number)
     if source is None or chunk.compression != "UNCOMPRESSED" or chunk.has_dictionary_page:
         return None
     at, size = chunk.data_page_offset, chunk.total_compressed_size
-    found = pages.places(memoryview(source).cast("B")[at : at + size], chunk.num_values, nullable=nullable)
-    return None if found is None else (at, size, found)
+    return _Stored(at, memoryview(source).cast("B")[at : at + size], chunk.num_values, nullable)
 
 
 @lru_cache(FOOTERS)

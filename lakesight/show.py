@@ -38,7 +38,7 @@ STANDS = {
     "waiting": "no annotation file names them",
     "expected": "named, but not there yet",
     "refused": "looked at again when they change",
-    "gone": "no longer in the folder; their rows stay",
+    "gone": "no longer in the folder; their rows stay, unless they were moved",
 }
 """What `arrivals.status` means, of files that need someone."""
 MAX_RULES = 30

@@ -59,9 +59,20 @@ class Unit:
         """
         return _read([self], columns)
 
+    def all_there(self, column: str) -> bool:
+        """Whether a column of byte strings has no NULL, without a look at its rows; False where only they say it.
+
+        Raises:
+            TableError: the file has been removed since the snapshot was planned.
+        """
+        return parquet.all_there(self.path, self.row_group, self._stored_name(column))
+
+    def _stored_name(self, column: str) -> str:
+        return str(self.layout.physical.field(self.layout.logical.get_field_index(column)).name)
+
     def may_hold(self, column: str, low: int, high: int) -> bool:
         """Whether whole numbers from `low` to `high` can be in a column: False if the file's statistics exclude it."""
-        stored = self.layout.physical.field(self.layout.logical.get_field_index(column)).name
+        stored = self._stored_name(column)
         group = parquet.footer(self.path).row_group(self.row_group)
         for chunk in map(group.column, range(group.num_columns)):
             if chunk.path_in_schema == stored and chunk.is_stats_set and chunk.statistics.has_min_max:

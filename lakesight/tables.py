@@ -210,7 +210,7 @@ ARRIVALS = Table(
             "status",
             STRING,
             "landed; refused; waiting: an image that no annotation file names; expected: named, but not there; "
-            "gone: it was there once (its rows stay); ignored",
+            "gone: it was there once (its rows stay, unless it was moved); ignored",
         ),
         Column("reason", STRING, "why an annotation file was refused"),
         Column("size_bytes", LONG, "when it was last looked at"),

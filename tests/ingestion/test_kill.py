@@ -15,6 +15,7 @@ from features.build import build
 from ingestion.load import ingest_coco
 from lakesight import delta, shapes
 from lakesight.config import Config
+from lakesight.sections import IngestConfig
 from lakesight.warehouse import Warehouse
 
 INGEST = """
@@ -36,6 +37,7 @@ from lakesight.warehouse import Warehouse
 from features.build import build
 build(Warehouse(Path(sys.argv[1])), Config(spark=SparkConfig(driver_memory="1g")))
 """
+DEFAULT = Config()
 TABLE = "warehouse/lakesight.db/{}"
 COMMIT = TABLE + "/_delta_log/00000000000000000001.json"
 
@@ -72,9 +74,9 @@ def undisturbed(tmp_path_factory, folder, spark):
     return Warehouse(root)
 
 
-def ingest(root, folder):
+def ingest(root, folder, config=DEFAULT):
     images, annotations = folder / "train", folder / "instances_train.json"
-    return ingest_coco(root, Config(), images=images, annotations=annotations, dataset="shapes", split="train")
+    return ingest_coco(root, config, images=images, annotations=annotations, dataset="shapes", split="train")
 
 
 @pytest.mark.slow
@@ -88,6 +90,15 @@ def test_ingest_killed_twice(undisturbed, folder, tmp_path, contents):
     for name in ("images", "image_properties", "categories", "annotations", "quarantine"):
         assert contents(Warehouse(root), name) == contents(undisturbed, name), name
     assert not [path for path in (root / "staging").iterdir() if path.is_dir()]
+
+
+@pytest.mark.slow
+def test_bytes_that_come_in_later_killed(undisturbed, folder, tmp_path, contents):
+    root = tmp_path / "root"
+    ingest(root, folder, Config(ingest=IngestConfig(content="reference")))
+    run_until(INGEST, root, folder, "staging/*/changed")  # read, and not yet merged
+    ingest(root, folder)
+    assert contents(Warehouse(root), "images") == contents(undisturbed, "images")
 
 
 @pytest.fixture

@@ -9,6 +9,8 @@ import sys
 import pytest
 
 from ingestion import replay as replaying
+from ingestion.formats.read_yolo import read_yolo
+from ingestion.load import ingest as load
 from ingestion.load import ingest_coco
 from ingestion.replay import replay
 from lakesight import delta, shapes
@@ -217,3 +219,62 @@ def test_an_id_that_another_record_has_is_not_taken_back(warehouse, spark, folde
     assert (report.taken_back, report.still_refused) == (0, delta.count(warehouse, "quarantine"))
     assert delta.versions(warehouse, *tables) == versions
     assert ingest(warehouse, folder).run_id == first.run_id  # nothing to do, and no other meaning of the class
+
+
+def test_what_is_refused_for_another_reason_says_so(warehouse, spark, folder):
+    mend = spoil(folder)
+    ingest(warehouse, folder)
+    before = reasons(warehouse)
+    (folder.parent / "train/train_000002.jpg").write_text("not an image")
+    ingest(warehouse, folder)
+    changed = {rule: now for rule, now in reasons(warehouse).items() if now != before[rule]}
+    assert list(changed) == ["image_decodes"]
+    assert "truncated" in before["image_decodes"][0]
+    assert "not_an_image" in changed["image_decodes"][0]
+    # The folder moves, and what was missing comes.
+    moved = folder.parent / "moved" / "train"
+    moved.parent.mkdir()
+    (folder.parent / "train").rename(moved)
+    ingest_coco(warehouse.root, CONFIG, images=moved, annotations=folder, dataset="shapes", split="train")
+    (folder.parent / "train").mkdir()
+    mend()
+    for name in ("train_000002.jpg", "train_000003.jpg"):
+        (folder.parent / "train" / name).rename(moved / name)
+    assert replay(warehouse, Config()).changes["images"].added == 2
+    assert rules(warehouse) == ["annotation_box_positive"]
+
+
+def reasons(warehouse):
+    """Rule -> what was observed."""
+    found = {}
+    for row in delta.read(warehouse, "quarantine").to_pylist():
+        for error in row["errors"]:
+            found.setdefault(error["rule"], []).append(error["observed"])
+    return {rule: sorted(map(str, observed)) for rule, observed in found.items()}
+
+
+def test_fractions_are_of_the_image_once(warehouse, spark, tmp_path):
+    """YOLO: a class that another folder brings, and an image that was cut."""
+
+    def put(name, names, *stems):
+        folder = tmp_path / name
+        for place, stem in enumerate(stems):
+            path = shapes.write_coco(tmp_path / stem, split="x", num_images=1, seed=place + len(name), size=48)
+            (folder / "images").mkdir(parents=True, exist_ok=True)
+            shutil.copy(next((path.parent / "x").iterdir()), folder / "images" / f"{stem}.jpg")
+            (folder / "labels").mkdir(exist_ok=True)
+            (folder / "labels" / f"{stem}.txt").write_text("0 .5 .5 .5 .25\n1 .5 .5 .25 .5 .75 .75\n")
+        (folder / "data.yaml").write_text(f"train: images\nnames: {names}\n")
+        return folder / "data.yaml"
+
+    first = put("first", ["cat"], "whole", "cut")
+    cut = first.parent / "images/cut.jpg"
+    content = cut.read_bytes()
+    cut.write_bytes(content[:500])
+    load(warehouse.root, Config(), "d", lambda _: read_yolo(data=first, dataset="d"))
+    second = put("another", ["cat", "dog"], "other")
+    load(warehouse.root, Config(), "d", lambda _: read_yolo(data=second, dataset="d"))
+    cut.write_bytes(content)
+    assert replay(warehouse, Config()).still_refused == 0
+    boxes = [row["bbox"] for row in delta.read(warehouse, "annotations").to_pylist()]
+    assert sorted(boxes) == [[12, 18, 24, 12]] * 3 + [[12, 24, 24, 12]] * 3

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from ingestion import publish
 from ingestion.formats.read_voc import read_voc
 from ingestion.formats.read_yolo import read_yolo
 from ingestion.load import ingest
@@ -187,6 +188,62 @@ def test_changed_mended_and_deleted_files(format_, finished, folder, run, status
     assert status(f"{form.labels}/late{form.suffix}")[0] == "gone"
     assert status(f"{form.labels}/broken{form.suffix}") == ("landed", None)
     same_as_batch(format_)
+
+
+def test_a_file_that_breaks_and_keeps_its_size_is_not_taken_for_what_it_was(
+    format_, finished, folder, run, status, warehouse
+):
+    form = FORMATS[format_]
+    arrive(finished, folder, "**/*")
+    run(format_)
+    image, label = f"{form.images}/a.png", folder / form.labels / f"late{form.suffix}"
+    whole = (folder / image).read_bytes()
+    refused = delta.count(warehouse, "quarantine")
+    put(folder / image, whole[:60] + bytes(len(whole) - 60))
+    for xmin in (8, 9):  # the second time the file has not changed since the look before
+        put(label, form.text("cat", xmin))
+        run(format_)
+        assert status(image) == ("refused", None)
+        assert delta.count(warehouse, "quarantine") > refused
+    # Other bytes, while a broken annotation file keeps the image from being read.
+    other = whole[:-1] + b"!"
+    put(folder / image, other)
+    put(folder / form.labels / f"a{form.suffix}", b"\xff<broken")
+    run(format_)
+    assert status(image) == ("refused", None)
+    put(folder / form.labels / f"a{form.suffix}", form.text("cat", 2))
+    run(format_)
+    assert status(image) == ("landed", None)
+    assert delta.count(warehouse, "quarantine") == refused
+    rows = delta.read(warehouse, "images", columns=["file_name", "content"]).to_pylist()
+    assert next(row["content"] for row in rows if row["file_name"].endswith("a.png")) == other
+
+
+def test_files_that_move_within_the_folder(
+    format_, finished, folder, run, same_as_batch, warehouse, tmp_path, monkeypatch
+):
+    form = FORMATS[format_]
+    arrive(finished, folder, "**/*")
+    run(format_)
+    for kind, suffix in ((form.images, ".png"), (form.labels, form.suffix)):
+        (folder / kind / "moved").mkdir()
+        for stem in ("a", "late"):
+            (folder / kind / f"{stem}{suffix}").rename(folder / kind / f"moved/{stem}{suffix}")
+    put(folder / form.labels / f"moved/a{form.suffix}", form.text("cat", 9))
+    put(folder / form.images / "copy.png", (folder / form.images / "moved/a.png").read_bytes())
+
+    with monkeypatch.context() as patch:
+        patch.setattr(publish, "_remove_images", killed)
+        with pytest.raises(KeyboardInterrupt):
+            ingest(warehouse.root, Config(), "d", partial(form.read, folder))
+    assert delta.count(warehouse, "images") == 6  # in both places, for now
+    assert run(format_).changes["images"].removed == 2
+    same_as_batch(format_)
+    assert run(format_).changes == {}
+
+
+def killed(*_):
+    raise KeyboardInterrupt
 
 
 @pytest.mark.parametrize("format_", ["yolo"], indirect=True)

@@ -45,6 +45,7 @@ def test_plain_pages_are_pointed_to(tmp_path_factory, values, nullable, page_siz
     read = [parquet.read(str(path), [group], {"content"})["content"] for group in groups]
     assert [value for column in read for value in column.to_pylist()] == values
     assert all(lies_in_the_file(column, path) for column in read)
+    assert all(parquet.all_there(str(path), group, "content") for group in groups)
 
 
 @pytest.mark.parametrize(
@@ -64,6 +65,7 @@ def test_what_is_stored_otherwise_is_read_by_arrow(tmp_path, values, options):
     table = parquet.read(path, [0], {"content", "number"})
     assert table["content"].to_pylist() == values
     assert table["content"].num_chunks <= 1
+    assert not parquet.all_there(path, 0, "content")
 
 
 def test_only_what_is_nothing_but_bytes(tmp_path):

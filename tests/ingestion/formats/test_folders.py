@@ -12,6 +12,7 @@ from ingestion.load import ingest
 from lakesight import delta
 from lakesight.config import Config
 from lakesight.errors import UserError
+from lakesight.merge import Change
 
 
 @pytest.fixture
@@ -142,7 +143,15 @@ def test_what_lands(folder, warehouse, spark):
         (image_id("train/cat/a.jpg"), 1, None),
         (image_id("test/dog/a.jpg"), 2, None),
     }
-    # A picture moves to a new class: another file, of the same pixels as the one that the table holds.
+    # A picture moves to a new class, and a copy of another one is made.
     (root / "train/ant").mkdir()
     (root / "test/dog/a.jpg").rename(root / "train/ant/a.jpg")
-    assert run().quarantined["image_unique"] == 1
+    (root / "train/ant/b.jpg").write_bytes((root / "train/cat/a.jpg").read_bytes())
+    report = run()
+    assert report.quarantined["image_unique"] == 1
+    assert report.changes["images"] == report.changes["annotations"] == Change(added=1, removed=1)
+    rows = delta.read(warehouse, "annotations").to_pylist()
+    assert {(row["image_id"], row["category_id"]) for row in rows} == {
+        (image_id("train/cat/a.jpg"), 1),
+        (image_id("train/ant/a.jpg"), 3),
+    }
