@@ -15,6 +15,7 @@ import pyarrow as pa
 
 from ingestion.formats.text_ids import number
 from ingestion.formats.windows import RAWS, Bytes, Piece
+from lakesight.errors import SetupError
 from lakesight.tables import LONG
 
 Id: TypeAlias = int | str | None
@@ -49,8 +50,19 @@ class CocoIndex(AbstractContextManager["CocoIndex"]):
         self._db.create_function("number", 1, number, deterministic=True)
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        """Remove the database."""
+        """Remove the database.
+
+        Raises:
+            SetupError: it could not be written.
+        """
         self._db.close()
+        if isinstance(error, sqlite3.OperationalError):
+            raise SetupError(
+                f"what the annotation file names cannot be kept: {error}",
+                where="the system's temporary files",
+                expected="room for 60 bytes an image and 20 an annotation",
+                fix="make space there, or set TMPDIR to a folder that has it",
+            ) from error
 
     def list_images(self, piece: Piece) -> None:
         """The images of a piece, decoded as records that have an `id`, or not at all."""

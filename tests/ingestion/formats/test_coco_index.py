@@ -9,6 +9,7 @@ import pytest
 from ingestion.formats.coco_index import CocoIndex
 from ingestion.formats.coco_parts import LISTED
 from ingestion.formats.windows import members
+from lakesight.errors import SetupError
 from lakesight.tables import LONG
 
 PLAIN = [f'{{"id": {i * 7919 % 1009}, "file_name": "é {i}.jpg"}}' for i in range(500)]
@@ -83,6 +84,17 @@ def test_ids_that_were_seen_before_are_told():
         assert found.seen_before(pa.chunked_array([[2**62, -1], [3, 3]], LONG)).to_pylist() == [3, 2**62]
         assert found.seen_before(pa.chunked_array([], LONG)).to_pylist() == []
         assert found.seen_before(pa.chunked_array([[-1]], LONG)).to_pylist() == [-1]
+
+
+def name_many():
+    with CocoIndex(b"") as index:
+        index._db.execute("PRAGMA max_page_count = 9")  # as if there were no room for more
+        index.name_images(0, ((image, False) for image in range(100_000)))
+
+
+def test_a_full_disk_is_told():
+    with pytest.raises(SetupError, match=r"^what .* cannot be kept: database or disk is full\n[^$]*TMPDIR"):
+        name_many()
 
 
 def test_a_file_without_images_has_none():
