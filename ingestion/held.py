@@ -6,7 +6,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from lakesight import delta
-from lakesight.snapshot import plan_table
+from lakesight.snapshot import plan_table, span
 from lakesight.warehouse import Warehouse
 
 
@@ -21,7 +21,5 @@ def held_of(
     """The data set's rows whose `key` is one of `values`; NULL is none."""
     wanted = pc.unique(values.drop_null())
     where = (pc.field("dataset") == dataset) & pc.field(key).isin(wanted)
-    ends = pc.min_max(wanted).as_py()
-    near = {key: (ends["min"], ends["max"])} if pa.types.is_integer(wanted.type) and len(wanted) else {}
-    plan = plan_table(delta.open_table(warehouse, table), table, near)
+    plan = plan_table(delta.open_table(warehouse, table), table, span(key, pa.chunked_array([wanted])))
     return plan.read(columns, where) if len(wanted) else plan.schema.empty_table().select(list(columns))

@@ -248,7 +248,8 @@ def _requests(warehouse: Warehouse, dataset: str, records: pa.Table, own: pa.Tab
     known = own.select(["image_id", "sha256"]).join(described, ["image_id", "sha256"], join_type="inner")
     sha256 = look_up(records["image_id"], known, "image_id")["sha256"]
     if not by_reference and sha256.null_count < len(sha256):  # bytes that the table knows, and has not got, are wanted
-        lacking = pc.is_in(records["image_id"], value_set=without_bytes(warehouse, dataset))
+        near = records["image_id"].filter(pc.is_valid(sha256))
+        lacking = pc.is_in(records["image_id"], value_set=without_bytes(warehouse, dataset, near=near))
         sha256 = pc.if_else(lacking, pa.scalar(None, STRING), sha256)
     readable = records.append_column("held_sha256", sha256).filter(pc.is_null(records["refused_by"]))
     return readable.select([*REQUESTS.names, "shuffle_key"]).sort_by("shuffle_key").select(REQUESTS.names)

@@ -169,7 +169,7 @@ def _bytes_lacking(
     known = ids.filter(pc.is_in(ids, value_set=before["image_id"].combine_chunks()))
     if not len(known):
         return frozenset()
-    return frozenset(known.to_pylist()) & frozenset(without_bytes(warehouse, dataset).to_pylist())
+    return frozenset(known.to_pylist()) & frozenset(without_bytes(warehouse, dataset, near=known).to_pylist())
 
 
 def _bytes(spark: "SparkSession", parts: Sequence[str]) -> "DataFrame":

@@ -172,6 +172,13 @@ def plan_table(table: DeltaTable, name: str, within: Ranges | None = None) -> Sn
     return Snapshot(name, table.version(), tuple(_units(table, layout, within or {})), layout.logical)
 
 
+def span(column: str, values: pa.ChunkedArray) -> Ranges:
+    """The range that whole numbers of a column lie in; none where there are none, or the values are others."""
+    ends = pc.min_max(values).as_py()
+    whole = pa.types.is_integer(values.type) and ends["min"] is not None
+    return {column: (ends["min"], ends["max"])} if whole else {}
+
+
 def lacking(table: DeltaTable, name: str) -> list[Column]:
     """The contract's columns that this version of a table, which an older Lakesight has made, has not got."""
     there = {field.name for field in table.schema().fields}
