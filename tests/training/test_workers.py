@@ -61,8 +61,19 @@ def weights(warehouse, report):
 
 
 @pytest.mark.slow
+def test_a_worker_that_dies_is_replaced_and_nothing_else_changes(trained, shapes_warehouse, quick_config, kill):
+    warehouse = shapes_warehouse()
+    (died,) = kill({0: 8})
+    settings = replace(quick_config, {"train.max_failures": 1, "train.checkpoint_every": 3})
+    report = train(warehouse, settings, dataset="shapes")
+    assert died.exists()
+    assert report.metrics == trained.report.metrics
+    assert weights(warehouse, report) == weights(trained.warehouse, trained.report)
+
+
+@pytest.mark.slow
 def test_two_workers_that_die_by_turns_end_as_if_nothing_had_been(shapes_warehouse, quick_config, ray_cluster, kill):
-    """One is replaced within the run, the other one ends it; the next call goes on. One worker alone: `test_kill.py`."""
+    """One is replaced within the run, the other one ends it; the next call goes on."""
     settings = replace(
         quick_config,
         {"train.num_workers": 2, "train.batch_size": 2, "train.steps": 6, "train.val_every": 6}
