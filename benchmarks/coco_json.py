@@ -20,7 +20,7 @@ from lakesight import delta, spark
 from lakesight.cli.ingest import CHUNK_MB
 from lakesight.merge import merge_arrow
 from lakesight.sections import SparkConfig
-from lakesight.snapshot import plan_table
+from lakesight.snapshot import plan_table, span
 from lakesight.tables import TABLES
 from lakesight.warehouse import Warehouse, create_warehouse
 
@@ -157,8 +157,8 @@ def ours(path: Path, warehouse: Warehouse, chunk_bytes: int = DEFAULT_CHUNK) -> 
 def _append_images(records: pa.Table, warehouse: Warehouse, run: Run) -> None:
     """As `ingest` does, where all is said that only the image's file could say; it may have been in the last part."""
     handle = delta.open_table(warehouse, "images")
-    near = (pc.min(records["image_id"]).as_py(), pc.max(records["image_id"]).as_py())
-    held = plan_table(handle, "images", {"image_id": near}).read(["image_id"])["image_id"].combine_chunks()
+    near = span("image_id", records["image_id"])
+    held = plan_table(handle, "images", near).read(["image_id"])["image_id"].combine_chunks()
     new = records.filter(pc.invert(pc.is_in(records["image_id"], value_set=held)))
     new = new.rename_columns({"stated_width": "width", "stated_height": "height"})
     for column in TABLES["images"].arrow:

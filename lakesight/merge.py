@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 from deltalake import DeltaTable
 
 from lakesight import delta
-from lakesight.snapshot import plan_table
+from lakesight.snapshot import plan_table, span
 from lakesight.spark import IMAGE_LAYOUT, conf, quote, table_sql
 from lakesight.tables import TABLES, Table
 from lakesight.warehouse import Warehouse
@@ -90,8 +90,7 @@ def _any_held(handle: DeltaTable, table: Table, rows: pa.Table) -> bool:
 
     A row group at a time, so that memory does not grow with the table; what statistics exclude is not read.
     """
-    numbers = [column for column in table.key if pa.types.is_integer(table.arrow.field(column).type)]
-    ranges = {column: (pc.min(rows[column]).as_py(), pc.max(rows[column]).as_py()) for column in numbers}
+    ranges = dict(ends for column in table.key for ends in span(column, rows[column]).items())
     plan = plan_table(handle, table.name, ranges)
     units = [unit for unit in plan.units if all(unit.may_hold(column, *ends) for column, ends in ranges.items())]
     if not units:

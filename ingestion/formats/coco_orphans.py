@@ -34,12 +34,18 @@ def refuse_orphans(records: Records, data: Bytes, where: str) -> None:
         texts = _image_texts(data, where, {row["image_id"] for row in some})
         images = [texts.get(row["image_id"], row["image_id"]) for row in some]
         first = ", ".join(f"{_called(row, records.flavour)} of image {i}" for row, i in zip(some, images, strict=True))
-        raise FormatError(
-            f"{orphans.num_rows} annotation(s) belong to images that the file does not list",
-            where=f"{where}: {first}" + (", ..." if orphans.num_rows > 3 else ""),
-            expected="every `image_id` of `annotations` in `images`",
-            fix="correct the file, or set these annotations aside with --set ingest.allow_orphans=true",
-        )
+        what = f"{orphans.num_rows} annotation(s) belong to images that the file does not list"
+        raise has_orphans(what, f"{where}: {first}" + (", ..." if orphans.num_rows > 3 else ""))
+
+
+def has_orphans(what: str, where: str) -> FormatError:
+    """The refusal of a file for its orphans."""
+    return FormatError(
+        what,
+        where=where,
+        expected="every `image_id` of `annotations` in `images`",
+        fix="correct the file, or set these annotations aside with --set ingest.allow_orphans=true",
+    )
 
 
 def _called(row: Mapping[str, Any], flavour: str) -> str:

@@ -25,11 +25,11 @@ from ingestion.formats.coco_annotations import (
 )
 from ingestion.formats.coco_index import CocoIndex, is_id
 from ingestion.formats.coco_members import coco_members, left_out, require_categories
+from ingestion.formats.coco_orphans import has_orphans
 from ingestion.formats.json_records import no_gc, text
 from ingestion.formats.text_ids import IdKinds
 from ingestion.formats.windows import PIECE, RAWS, Bytes, Decoders, Piece, piece_at
 from ingestion.records import Records
-from lakesight.errors import FormatError
 
 
 class _Ids(msgspec.Struct):
@@ -131,12 +131,8 @@ def flavours_in(piece: Piece) -> Counter[Flavour]:
 def _refuse_orphans(index: CocoIndex, where: str) -> None:
     count, some = index.orphans(3)
     if count:
-        raise FormatError(
-            f"{count} image(s) have annotations, and the file does not list them",
-            where=f"{where}: image_id {', '.join(some)}",
-            expected="every `image_id` of `annotations` in `images`",
-            fix="correct the file, or set these annotations aside with --set ingest.allow_orphans=true",
-        )
+        what = f"{count} image(s) have annotations, and the file does not list them"
+        raise has_orphans(what, f"{where}: image_id {', '.join(some)}" + (", ..." if count > len(some) else ""))
 
 
 def parts(data: Bytes, rest: Survey, where: str, size: int) -> Iterator[tuple[Records, int]]:

@@ -7,8 +7,8 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
-from io import FileIO
 from pathlib import Path
+from typing import BinaryIO
 
 from ingestion.formats.windows import PIECE, Bytes
 from lakesight.errors import UserError
@@ -17,7 +17,7 @@ from lakesight.errors import UserError
 class FileBytes:
     """A file as `bytes` that are not in memory."""
 
-    def __init__(self, file: FileIO, size: int) -> None:
+    def __init__(self, file: BinaryIO, size: int) -> None:
         self._file = file
         self._size = size
 
@@ -55,11 +55,11 @@ def file_bytes(path: Path) -> Iterator[Bytes]:
         if encoding.startswith("utf-8"):
             yield FileBytes(file, size)
         else:
-            with tempfile.TemporaryFile(buffering=0) as copy:
+            with tempfile.TemporaryFile() as copy:
                 yield FileBytes(copy, _write_in_utf8(file, encoding, copy))
 
 
-def _write_in_utf8(file: FileIO, encoding: str, copy: FileIO) -> int:
+def _write_in_utf8(file: BinaryIO, encoding: str, copy: BinaryIO) -> int:
     """Write a file's text, as some write JSON in UTF-16 or UTF-32; returns the bytes."""
     file.seek(0)
     texts = codecs.iterdecode(iter(partial(file.read, PIECE), b""), encoding, errors="replace")
