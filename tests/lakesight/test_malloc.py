@@ -1,5 +1,6 @@
 """Memory that is taken again and again is not faulted in anew; and what is free goes back when it is told to."""
 
+import os
 import subprocess
 import sys
 
@@ -93,3 +94,10 @@ def kept_by_delta_rs(table, **environment):
 def test_what_delta_rs_frees_goes_back(tmp_path):
     usual = kept_by_delta_rs(tmp_path / "usual", _RJEM_MALLOC_CONF="dirty_decay_ms:10000")
     assert kept_by_delta_rs(tmp_path / "ours") < usual / 2
+
+
+@pytest.mark.parametrize(("module", "pool"), [("lakesight.cli.app", "system"), ("lakesight.delta", "mimalloc")])
+def test_arrow_takes_the_systems_allocator_in_commands(module, pool):
+    code = f"import {module}, pyarrow; print(pyarrow.default_memory_pool().backend_name)"
+    environment = {key: value for key, value in os.environ.items() if key != "ARROW_DEFAULT_MEMORY_POOL"}
+    assert subprocess.check_output([sys.executable, "-c", code], text=True, env=environment).strip() == pool
